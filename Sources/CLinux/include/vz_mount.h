@@ -1,0 +1,34 @@
+// The mount API by file descriptors (open_tree(2), fsopen(2), move_mount(2), openat2(2)): no path of a container is ever joined.
+#ifndef VZ_MOUNT_H
+#define VZ_MOUNT_H
+
+#include <stdint.h>
+
+enum {
+    VZ_O_PATH = 010000000,
+    VZ_O_TMPFILE = 020200000,
+    VZ_RESOLVE_NO_XDEV = 0x01,
+    VZ_RESOLVE_NO_MAGICLINKS = 0x02,
+    VZ_RESOLVE_NO_SYMLINKS = 0x04,
+    VZ_RESOLVE_BENEATH = 0x08,
+    VZ_RESOLVE_IN_ROOT = 0x10,
+    VZ_MOUNT_ATTR_RDONLY = 0x1,
+    VZ_MOUNT_ATTR_NOSUID = 0x2,
+    VZ_MOUNT_ATTR_NODEV = 0x4,
+    VZ_MOUNT_ATTR_NOEXEC = 0x8,
+};
+
+/// openat2(2); close-on-exec is added.
+int vz_openat2(int directory, const char *path, int flags, uint32_t mode, uint64_t resolve);
+/// A detached copy of the mount that `directory` stands in, rooted at it (open_tree(2) with OPEN_TREE_CLONE); not its submounts.
+int vz_clone_tree(int directory);
+/// A detached mount of a new file system (fsopen, fsconfig, fsmount); `pairs`: key, value, …, NULL.
+int vz_new_mount(const char *type, const char *const *pairs, uint64_t attributes);
+/// Attaches a detached mount to what `path` names below `directory`, or to `directory` itself when `path` is empty.
+int vz_attach(int tree, int directory, const char *path);
+/// Sets MOUNT_ATTR_* on a mount given by its root (mount_setattr(2)).
+int vz_set_mount_attributes(int tree, uint64_t attributes);
+/// Gives a detached mount the id map of a user namespace.
+int vz_id_map(int tree, int user_namespace);
+
+#endif

@@ -1,0 +1,45 @@
+// Processes by pidfd, and terminals.
+#ifndef VZ_PROCESS_H
+#define VZ_PROCESS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+    VZ_CLONE_NEWNS = 0x00020000,
+    VZ_CLONE_NEWCGROUP = 0x02000000,
+    VZ_CLONE_NEWUTS = 0x04000000,
+    VZ_CLONE_NEWIPC = 0x08000000,
+    VZ_CLONE_NEWUSER = 0x10000000,
+    VZ_CLONE_NEWPID = 0x20000000,
+    VZ_CLONE_NEWNET = 0x40000000,
+    VZ_CLONE_PARENT = 0x00008000,
+};
+
+int vz_pidfd_open(pid_t pid);
+int vz_pidfd_send_signal(int pidfd, int signal);
+/// The wait status of a process that has ended and been reaped (PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15).
+/// 0 and `status`; -1 with ENODATA while it is not reaped, ENOTTY or EINVAL where the kernel cannot tell.
+int vz_pidfd_exit_status(int pidfd, int *status);
+/// Waits for a child of ours. 0 and `status` in the form of wait(2).
+int vz_wait_child(int pidfd, int *status);
+/// Runs gethostname or sethostname in the UTS namespace of another process, in a thread made for it.
+int vz_hostname_get(int pidfd, char *name, size_t size);
+int vz_hostname_set(int pidfd, const char *name);
+/// The other end of a pseudo terminal, opened without a path (TIOCGPTPEER); close-on-exec.
+int vz_pty_peer(int master);
+int vz_pty_unlock(int master);
+int vz_terminal_size_copy(int from, int to);
+/// prctl(PR_SET_DUMPABLE, 0): nobody may trace this process or read its memory but root of the host.
+int vz_set_undumpable(void);
+int vz_setns(int descriptor, int flags);
+/// epoll(7) for reading only: a descriptor that is told of descriptors which can be read.
+int vz_poll_create(void);
+int vz_poll_add(int poll, int descriptor);
+int vz_poll_remove(int poll, int descriptor);
+/// Waits for ever; how many of `ready` were filled in, `count` at most.
+int vz_poll_wait(int poll, int *ready, int count);
+/// pipe2(2) with O_CLOEXEC.
+int vz_pipe(int ends[2]);
+
+#endif

@@ -1,0 +1,366 @@
+// The code between clone and exec. Everything here that a child runs calls the kernel directly: the children share the memory, and
+// so the thread-local storage, of a caller whose other threads go on.
+#define _GNU_SOURCE
+#include "vz_launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef __x86_64__
+#error "launch.c knows the system call convention of x86-64 only"
+#endif
+
+enum { STACK_SIZE = 64 * 1024 };
+
+struct run {
+    const struct vz_step *outer, *inner;
+    size_t outer_count, inner_count;
+    struct vz_launched *result;
+    char *inner_stack;
+    int release[2], executed[2];
+};
+
+static inline long sys(long number, long a, long b, long c, long d, long e) {
+    long answer;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    __asm__ volatile("syscall" : "=a"(answer) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+    return answer;
+}
+#define SYS0(n) sys(n, 0, 0, 0, 0, 0)
+#define SYS1(n, a) sys(n, (long)(a), 0, 0, 0, 0)
+#define SYS2(n, a, b) sys(n, (long)(a), (long)(b), 0, 0, 0)
+#define SYS3(n, a, b, c) sys(n, (long)(a), (long)(b), (long)(c), 0, 0)
+#define SYS4(n, a, b, c, d) sys(n, (long)(a), (long)(b), (long)(c), (long)(d), 0)
+#define SYS5(n, a, b, c, d, e) sys(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
+
+/// clone3 with a stack of the child's own, on which it calls `entry(argument)` and exits with what that returns.
+static long clone3_call(struct clone_args *arguments, int (*entry)(struct run *), struct run *argument) {
+    long answer;
+    register void *r8 __asm__("r8") = (void *)entry;
+    register void *r9 __asm__("r9") = argument;
+    __asm__ volatile(
+        "syscall\n\t"
+        "test %%rax, %%rax\n\t"
+        "jnz 1f\n\t"
+        "xor %%ebp, %%ebp\n\t"
+        "mov %%r9, %%rdi\n\t"
+        "call *%%r8\n\t"
+        "mov %%eax, %%edi\n\t"
+        "mov %[exit], %%eax\n\t"
+        "syscall\n\t"
+        "hlt\n\t"
+        "1:"
+        : "=a"(answer)
+        : "a"(SYS_clone3), "D"(arguments), "S"(sizeof *arguments), "r"(r8), "r"(r9), [exit] "i"(SYS_exit_group)
+        : "rcx", "r11", "rdx", "r10", "memory");
+    return answer;
+}
+
+static size_t length(const char *text) {
+    size_t n = 0;
+    while (text[n]) n++;
+    return n;
+}
+
+static char *decimal(char end[12], unsigned value) {
+    char *p = end + 11;
+    *p = 0;
+    do *--p = '0' + value % 10; while (value /= 10);
+    return p;
+}
+
+static long write_all(int fd, const char *text) {
+    size_t n = length(text);
+    long done = SYS3(SYS_write, fd, text, n);
+    return done < 0 ? done : (size_t)done == n ? 0 : -EIO;
+}
+
+/// A byte from a pipe: 0, or -EPIPE when the other end is gone, or -errno.
+static long await_byte(int fd) {
+    char byte;
+    long n;
+    do n = SYS3(SYS_read, fd, &byte, 1); while (n == -EINTR);
+    return n < 0 ? n : n == 1 ? 0 : -EPIPE;
+}
+
+static long write_proc(int pid, const char *name, const char *text) {
+    char path[64] = "/proc/", digits[12], *p = path + 6;
+    if (length(name) > 32) return -ENAMETOOLONG;
+    for (const char *d = decimal(digits, pid); *d;) *p++ = *d++;
+    *p++ = '/';
+    while (*name) *p++ = *name++;
+    *p = 0;
+    long fd = SYS4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+    if (fd < 0) return fd;
+    long answer = write_all(fd, text);
+    SYS1(SYS_close, fd);
+    return answer;
+}
+
+static long id_map_mount(int pid, int tree) {
+    char path[64] = "/proc/", digits[12], *p = path + 6;
+    for (const char *d = decimal(digits, pid); *d;) *p++ = *d++;
+    for (const char *d = "/ns/user"; *d;) *p++ = *d++;
+    *p = 0;
+    long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0) return fd;
+    struct mount_attr attributes = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = fd};
+    long answer = SYS5(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes);
+    SYS1(SYS_close, fd);
+    return answer;
+}
+
+static long set_ids(unsigned id) {
+    long answer = SYS3(SYS_setresgid, id, id, id);
+    if (answer == 0) answer = SYS2(SYS_setgroups, 0, 0);
+    return answer ? answer : SYS3(SYS_setresuid, id, id, id);
+}
+
+static long set_effective_ids(unsigned id) {
+    // Group first on the way down, user first on the way up: each needs the other's privilege.
+    if (id) {
+        long answer = SYS3(SYS_setresgid, -1, id, -1);
+        return answer ? answer : SYS3(SYS_setresuid, -1, id, -1);
+    }
+    long answer = SYS3(SYS_setresuid, -1, id, -1);
+    return answer ? answer : SYS3(SYS_setresgid, -1, id, -1);
+}
+
+static long loopback_up(void) {
+    long fd = SYS3(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return fd;
+    struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING | IFF_LOOPBACK};
+    long answer = SYS3(SYS_ioctl, fd, SIOCSIFFLAGS, &request);
+    SYS1(SYS_close, fd);
+    return answer;
+}
+
+static long attach(int tree, int directory, const char *path) {
+    return SYS5(SYS_move_mount, tree, "", directory, path, MOVE_MOUNT_F_EMPTY_PATH | (*path ? 0 : MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+static long mount_new(const struct vz_step *s) {
+    long context = SYS2(SYS_fsopen, s->text, FSOPEN_CLOEXEC);
+    if (context < 0) return context;
+    long answer = 0;
+    for (const char *const *pair = s->list; answer >= 0 && pair && pair[0]; pair += 2)
+        answer = SYS5(SYS_fsconfig, context, FSCONFIG_SET_STRING, pair[0], pair[1], 0);
+    if (answer >= 0) answer = SYS5(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0);
+    if (answer >= 0) answer = SYS3(SYS_fsmount, context, FSMOUNT_CLOEXEC, s->number);
+    SYS1(SYS_close, context);
+    if (answer < 0) return answer;
+    int tree = answer;
+    answer = attach(tree, s->fd2, s->path);
+    SYS1(SYS_close, tree);
+    return answer;
+}
+
+static long pivot_root_here(void) {
+    // The old root is stacked under the working directory by the first call and taken away by the second (pivot_root(2)).
+    long answer = SYS2(SYS_pivot_root, ".", ".");
+    if (answer == 0) answer = SYS2(SYS_umount2, ".", MNT_DETACH);
+    return answer ? answer : SYS1(SYS_chdir, "/");
+}
+
+static long open_stdio(const char *path) {
+    long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDWR | O_NOCTTY, 0);
+    for (int to = 0; fd >= 0 && to < 3; to++) {
+        long answer = fd == to ? 0 : SYS3(SYS_dup3, fd, to, 0);
+        if (answer < 0) return answer;
+    }
+    if (fd > 2) SYS1(SYS_close, fd);
+    return fd < 0 ? fd : 0;
+}
+
+static long set_caps(const void *set) {
+    // libcap keeps to prctl and capset here; it does set errno, which nobody else reads while the caller waits.
+    cap_t caps = (cap_t)set;
+    for (cap_value_t cap = 0; cap < cap_max_bits(); cap++) {
+        cap_flag_value_t kept = CAP_CLEAR;
+        if (cap_get_flag(caps, cap, CAP_PERMITTED, &kept)) return -errno;
+        if (kept == CAP_CLEAR && cap_drop_bound(cap)) return -errno;
+    }
+    return cap_set_proc(caps) ? -errno : 0;
+}
+
+static long execute(const struct vz_step *s) {
+    long error = -ENOENT;
+    for (const char *const *path = s->list; *path; path++) {
+        long answer = SYS3(SYS_execve, *path, s->argv, s->env);
+        // As a shell does: what is missing is passed over, and a refusal is remembered over a "not found".
+        if (answer != -ENOENT && answer != -ENOTDIR) error = answer;
+        if (answer != -ENOENT && answer != -ENOTDIR && answer != -EACCES) break;
+    }
+    return error;
+}
+
+static int inner_main(struct run *run);
+
+static long clone_inner(struct run *run, uint64_t flags) {
+    int pidfd = -1;
+    struct clone_args arguments = {
+        .flags = flags | CLONE_VM | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+        .pidfd = (uint64_t)(uintptr_t)&pidfd,
+        .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
+        .stack = (uint64_t)(uintptr_t)run->inner_stack,
+        .stack_size = STACK_SIZE,
+    };
+    long pid = clone3_call(&arguments, inner_main, run);
+    if (pid < 0) return pid;
+    run->result->pid = pid;
+    run->result->pidfd = pidfd;
+    // The file table here is the caller's: from now on only the inner process can write, so its exec or its end is the end of file.
+    SYS1(SYS_close, run->executed[1]);
+    run->executed[1] = -1;
+    return 0;
+}
+
+static long release(struct run *run) {
+    long answer = SYS3(SYS_write, run->release[1], "", 1);
+    return answer == 1 ? 0 : answer < 0 ? answer : -EIO;
+}
+
+static long perform(struct run *run, const struct vz_step *s) {
+    switch (s->op) {
+    case VZ_CLONE: return clone_inner(run, s->number);
+    case VZ_JOIN_GROUP: {
+        char digits[12];
+        return write_all(s->fd, decimal(digits, run->result->pid));
+    }
+    case VZ_WRITE_PROC: return write_proc(run->result->pid, s->path, s->text);
+    case VZ_IDMAP: return id_map_mount(run->result->pid, s->fd);
+    case VZ_RELEASE: return release(run);
+    case VZ_AWAIT_EXEC: await_byte(run->executed[0]); return 0;
+    case VZ_AWAIT_RELEASE: SYS1(SYS_close, run->release[1]); return await_byte(run->release[0]);
+    case VZ_SET_IDS: return set_ids(s->number);
+    case VZ_NEW_SESSION: { long answer = SYS0(SYS_setsid); return answer < 0 ? answer : 0; }
+    case VZ_HOSTNAME: return SYS2(SYS_sethostname, s->text, length(s->text));
+    case VZ_LOOPBACK_UP: return loopback_up();
+    case VZ_PRIVATE_MOUNTS: return SYS5(SYS_mount, 0, "/", 0, MS_REC | MS_PRIVATE, 0);
+    case VZ_ATTACH_HERE: {
+        long answer = attach(s->fd, AT_FDCWD, "");
+        return answer ? answer : SYS1(SYS_fchdir, s->fd);
+    }
+    case VZ_ATTACH: return attach(s->fd, s->fd2, s->path);
+    case VZ_MOUNT_NEW: return mount_new(s);
+    case VZ_PIVOT_ROOT: return pivot_root_here();
+    case VZ_OPEN_STDIO: return open_stdio(s->path);
+    case VZ_SET_CAPS: return set_caps(s->caps);
+    case VZ_DEFAULT_SIGNALS: { uint64_t none = 0; return SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none); }
+    case VZ_CLOSE_ON_EXEC: return SYS3(SYS_close_range, s->number, ~0u, CLOSE_RANGE_CLOEXEC);
+    case VZ_CONTROLLING_TTY: return SYS3(SYS_ioctl, s->fd, TIOCSCTTY, 0);
+    case VZ_EXEC: return execute(s);
+    case VZ_CHDIR: return s->fd >= 0 ? SYS1(SYS_fchdir, s->fd) : SYS1(SYS_chdir, s->path);
+    case VZ_SET_EFFECTIVE_IDS: return set_effective_ids(s->number);
+    case VZ_UNSHARE: return SYS1(SYS_unshare, s->number);
+    case VZ_SETNS: return SYS2(SYS_setns, s->fd, s->number);
+    case VZ_WRITE: return write_all(s->fd, s->text);
+    case VZ_DUP2: { long answer = SYS3(SYS_dup3, s->fd, s->fd2, 0); return answer < 0 ? answer : 0; }
+    default: return -ENOSYS;
+    }
+}
+
+static bool run_steps(struct run *run, int who, const struct vz_step *steps, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        long answer = perform(run, &steps[i]);
+        if (answer >= 0) continue;
+        if (!run->result->failed) {  // the first to fail is the cause; the other side's failure only follows from it
+            run->result->step = i;
+            run->result->error = -answer;
+            run->result->failed = who;
+        }
+        return false;
+    }
+    return true;
+}
+
+static int inner_main(struct run *run) {
+    run_steps(run, 2, run->inner, run->inner_count);
+    return 127;
+}
+
+static int outer_main(struct run *run) {
+    if (!run_steps(run, 1, run->outer, run->outer_count) && run->result->pidfd >= 0)
+        SYS4(SYS_pidfd_send_signal, run->result->pidfd, SIGKILL, 0, 0);
+    // Whatever became of it: only when the inner process has left this memory may it be used again.
+    if (run->result->pidfd >= 0) await_byte(run->executed[0]);
+    return 0;
+}
+
+static void finish(struct run *run, int outer_pidfd) {
+    siginfo_t info;
+    while (waitid(P_PIDFD, outer_pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR) {}
+    close(outer_pidfd);
+    bool abnormal = info.si_code != CLD_EXITED;
+    if (abnormal && !run->result->failed) {
+        run->result->failed = 3;
+        run->result->error = EINTR;
+    }
+    if (!run->result->failed || run->result->pidfd < 0) return;
+    // A failed start leaves nothing; and the inner process must have left our memory before its stack is given back.
+    syscall(SYS_pidfd_send_signal, run->result->pidfd, SIGKILL, NULL, 0);
+    struct pollfd ended = {.fd = run->result->pidfd, .events = POLLIN};
+    while (poll(&ended, 1, -1) < 0 && errno == EINTR) {}
+    waitid(P_PIDFD, run->result->pidfd, &info, WEXITED | __WALL);  // a child of ours only under CLONE_PARENT
+    close(run->result->pidfd);
+    run->result->pidfd = -1;
+}
+
+static void launch_with(struct run *run, char *stacks) {
+    int pidfd = -1;
+    struct clone_args arguments = {
+        .flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+        .pidfd = (uint64_t)(uintptr_t)&pidfd,
+        .stack = (uint64_t)(uintptr_t)stacks,
+        .stack_size = STACK_SIZE,
+    };
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    long pid = clone3_call(&arguments, outer_main, run);
+    if (pid < 0) {
+        run->result->failed = 3;
+        run->result->error = -pid;
+    } else {
+        finish(run, pidfd);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+int vz_launch(const struct vz_step *outer, size_t outer_count, const struct vz_step *inner, size_t inner_count,
+              struct vz_launched *result) {
+    *result = (struct vz_launched){.pidfd = -1};
+    struct run run = {.outer = outer, .outer_count = outer_count, .inner = inner, .inner_count = inner_count, .result = result,
+                      .release = {-1, -1}, .executed = {-1, -1}};
+    char *stacks = mmap(NULL, 2 * STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stacks == MAP_FAILED || pipe2(run.release, O_CLOEXEC) || pipe2(run.executed, O_CLOEXEC)) {
+        result->failed = 3;
+        result->error = errno;
+    } else {
+        run.inner_stack = stacks + STACK_SIZE;
+        launch_with(&run, stacks);
+    }
+    for (int i = 0; i < 2; i++) {
+        if (run.release[i] >= 0) close(run.release[i]);
+        if (run.executed[i] >= 0) close(run.executed[i]);
+    }
+    if (stacks != MAP_FAILED) munmap(stacks, 2 * STACK_SIZE);
+    return result->failed ? -1 : 0;
+}

@@ -1,0 +1,49 @@
+#define _GNU_SOURCE
+#include "vz_mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+_Static_assert(VZ_O_PATH == O_PATH && VZ_O_TMPFILE == O_TMPFILE, "flags of open(2)");
+_Static_assert(VZ_RESOLVE_IN_ROOT == RESOLVE_IN_ROOT && VZ_RESOLVE_NO_SYMLINKS == RESOLVE_NO_SYMLINKS, "flags of openat2(2)");
+_Static_assert(VZ_MOUNT_ATTR_NOEXEC == MOUNT_ATTR_NOEXEC && VZ_MOUNT_ATTR_NODEV == MOUNT_ATTR_NODEV, "flags of fsmount(2)");
+
+int vz_openat2(int directory, const char *path, int flags, uint32_t mode, uint64_t resolve) {
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .mode = mode, .resolve = resolve};
+    return syscall(SYS_openat2, directory, path, &how, sizeof how);
+}
+
+int vz_clone_tree(int directory) {
+    return open_tree(directory, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+}
+
+int vz_new_mount(const char *type, const char *const *pairs, uint64_t attributes) {
+    int context = fsopen(type, FSOPEN_CLOEXEC);
+    if (context < 0) return -1;
+    int answer = 0;
+    for (; answer == 0 && pairs[0]; pairs += 2) answer = fsconfig(context, FSCONFIG_SET_STRING, pairs[0], pairs[1], 0);
+    if (answer == 0) answer = fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+    if (answer == 0) answer = fsmount(context, FSMOUNT_CLOEXEC, attributes);
+    int error = errno;
+    close(context);
+    errno = error;
+    return answer;
+}
+
+int vz_attach(int tree, int directory, const char *path) {
+    return move_mount(tree, "", directory, path, MOVE_MOUNT_F_EMPTY_PATH | (*path ? 0 : MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+int vz_set_mount_attributes(int tree, uint64_t attributes) {
+    struct mount_attr change = {.attr_set = attributes};
+    return mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof change);
+}
+
+int vz_id_map(int tree, int user_namespace) {
+    struct mount_attr change = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = user_namespace};
+    return mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof change);
+}

@@ -1,0 +1,111 @@
+#define _GNU_SOURCE
+#include "vz_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int vz_pidfd_open(pid_t pid) { return syscall(SYS_pidfd_open, pid, 0); }
+
+int vz_pidfd_send_signal(int pidfd, int signal) { return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0); }
+
+// include/uapi/linux/pidfd.h of Linux 6.15; the header of the build machine may be older than the kernel that we run on.
+struct pidfd_info_v1 {
+    uint64_t mask, cgroupid;
+    uint32_t pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+    int32_t exit_code;
+};
+#define VZ_PIDFD_INFO_EXIT (1UL << 3)
+#define VZ_PIDFD_GET_INFO _IOWR(0xFF, 11, struct pidfd_info_v1)
+
+int vz_pidfd_exit_status(int pidfd, int *status) {
+    struct pidfd_info_v1 info = {.mask = VZ_PIDFD_INFO_EXIT};
+    if (ioctl(pidfd, VZ_PIDFD_GET_INFO, &info) < 0) return -1;
+    if (!(info.mask & VZ_PIDFD_INFO_EXIT)) {
+        errno = ENODATA;
+        return -1;
+    }
+    *status = info.exit_code;
+    return 0;
+}
+
+int vz_wait_child(int pidfd, int *status) {
+    siginfo_t info = {0};
+    int answer;
+    do answer = waitid(P_PIDFD, pidfd, &info, WEXITED | __WALL); while (answer < 0 && errno == EINTR);
+    if (answer == 0)
+        *status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status | (info.si_code == CLD_DUMPED ? 0x80 : 0);
+    return answer;
+}
+
+// A thread that has entered another namespace is never used again: it ends with its one task.
+struct hostname_task { int pidfd, error; const char *set; char *get; size_t size; };
+
+static void *hostname_thread(void *argument) {
+    struct hostname_task *task = argument;
+    if (setns(task->pidfd, CLONE_NEWUTS)) task->error = errno;
+    else if (task->set && sethostname(task->set, strlen(task->set))) task->error = errno;
+    else if (task->get && gethostname(task->get, task->size)) task->error = errno;
+    return NULL;
+}
+
+static int hostname_run(struct hostname_task task) {
+    pthread_t thread;
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 64 * 1024);
+    int error = pthread_create(&thread, &small, hostname_thread, &task);
+    pthread_attr_destroy(&small);
+    if (!error) error = pthread_join(thread, NULL);
+    if (!error) error = task.error;
+    errno = error;
+    return error ? -1 : 0;
+}
+
+int vz_hostname_get(int pidfd, char *name, size_t size) {
+    return hostname_run((struct hostname_task){.pidfd = pidfd, .get = name, .size = size});
+}
+
+int vz_hostname_set(int pidfd, const char *name) { return hostname_run((struct hostname_task){.pidfd = pidfd, .set = name}); }
+
+int vz_pty_peer(int master) { return ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC); }
+
+int vz_pty_unlock(int master) {
+    int zero = 0;
+    return ioctl(master, TIOCSPTLCK, &zero);
+}
+
+int vz_terminal_size_copy(int from, int to) {
+    struct winsize size;
+    return ioctl(from, TIOCGWINSZ, &size) || ioctl(to, TIOCSWINSZ, &size) ? -1 : 0;
+}
+
+int vz_set_undumpable(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+
+int vz_setns(int descriptor, int flags) { return setns(descriptor, flags); }
+
+int vz_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+int vz_poll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+int vz_poll_add(int poll, int descriptor) {
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = descriptor};
+    return epoll_ctl(poll, EPOLL_CTL_ADD, descriptor, &event);
+}
+
+int vz_poll_remove(int poll, int descriptor) { return epoll_ctl(poll, EPOLL_CTL_DEL, descriptor, NULL); }
+
+int vz_poll_wait(int poll, int *ready, int count) {
+    struct epoll_event events[64];
+    int n = epoll_wait(poll, events, count < 64 ? count : 64, -1);
+    for (int i = 0; i < n; i++) ready[i] = events[i].data.fd;
+    return n;
+}

@@ -1,0 +1,98 @@
+public import VZKernel
+public import VZModel
+public import VZPlan
+
+/// One aspect of a container that a manifest declares and the kernel holds.
+///
+/// A new resource is one new folder below `Facets` and one line in `Facets.all`; nobody else knows it.
+public protocol Facet: Sendable {
+    /// The fields of the manifest that this facet answers for.
+    var fields: [String] { get }
+
+    /// What the manifest asks for, in the kernel's terms on this host. Pure.
+    func wish(for spec: ContainerSpec, on host: HostCapabilities) -> Wish
+
+    /// What the kernel holds now: a setting for each one that `wish` could ask for on this host.
+    func observe(_ container: ContainerHandle) throws(KernelError) -> [Setting]
+
+    /// Writes settings of this facet. Idempotent; the order of the writes among them is the facet's own affair.
+    func apply(_ settings: [Setting], to container: ContainerHandle) throws(KernelError)
+}
+
+/// A container in the kernel: its control group, and process 1 when it runs.
+public struct ContainerHandle: Sendable {
+    public let ctid: ContainerID
+    public let group: ControlGroup
+    public let process: PidFD?
+    public let host: HostCapabilities
+
+    public init(ctid: ContainerID, group: ControlGroup, process: PidFD?, host: HostCapabilities) {
+        self.ctid = ctid
+        self.group = group
+        self.process = process
+        self.host = host
+    }
+}
+
+/// All facets, in the order in which their settings are made.
+public enum Facets {
+    public static let all: [any Facet] = [CPUFacet(), IOFacet(), MemoryFacet(), BeancounterFacet(), HostnameFacet()]
+
+    /// What a manifest asks for of this host, over all facets.
+    public static func wish(for spec: ContainerSpec, on host: HostCapabilities) -> Wish {
+        all.reduce(Wish()) { $0 + $1.wish(for: spec, on: host) }
+    }
+}
+
+/// What this host can hold, looked at once.
+public struct HostCapabilities: Sendable {
+    public let tree: ControlGroupTree
+    /// Why a setting of the control groups cannot be used here, and what mends it.
+    private let unsupported: [ControlGroupTree.Setting: String]
+    private let names: [ControlGroupTree.Setting: String]
+
+    /// Makes the parent group when it is missing: only below it does the kernel show what it has.
+    public init(preparing tree: ControlGroupTree) throws(KernelError) {
+        try tree.prepareParent()
+        self.init(tree)
+    }
+
+    /// Looks without making anything.
+    public init(_ tree: ControlGroupTree) {
+        self.tree = tree
+        var unsupported: [ControlGroupTree.Setting: String] = [:]
+        var names: [ControlGroupTree.Setting: String] = [:]
+        for setting in ControlGroupTree.Setting.allCases {
+            unsupported[setting] = tree.unsupported(setting)
+            names[setting] = tree.name(of: setting)
+        }
+        // cgroup v1 holds the sum of both; what is compared and shown is swap alone.
+        if let sum = names[.swapMax], sum.contains("memsw") { names[.swapMax] = "\(sum) less RAM" }
+        self.unsupported = unsupported
+        self.names = names
+    }
+
+    public func supports(_ setting: ControlGroupTree.Setting) -> Bool { unsupported[setting] == nil }
+
+    /// A setting of a control group as a wish, or, when this host lacks it, the reason. A manifest that asks for nothing (`isDefault`)
+    /// is not told about what it does not miss.
+    func wish(
+        _ setting: ControlGroupTree.Setting, field: String, value: String, kernelValue: Setting.Value, isDefault: Bool
+    ) -> Wish {
+        if let reason = unsupported[setting] {
+            return isDefault ? Wish() : Wish(unsupported: [Unsupported(field: field, value: value, reason: reason)])
+        }
+        return Wish(settings: [self.setting(setting, field: field, value: value, kernelValue: kernelValue)])
+    }
+
+    func setting(_ setting: ControlGroupTree.Setting, field: String, value: String, kernelValue: Setting.Value) -> Setting {
+        Setting(field: field, value: value, kernelName: names[setting] ?? setting.rawValue, kernelValue: kernelValue)
+    }
+}
+
+extension Setting.Value {
+    /// A bound of the kernel's, where nothing is no bound.
+    init(bound: Int64?) { self = bound.map(Setting.Value.number) ?? .unlimited }
+
+    var number: Int64? { if case .number(let n) = self { n } else { nil } }
+}

@@ -1,0 +1,86 @@
+public import VZKernel
+public import VZPlan
+
+/// The start of a container's process 1 in namespaces of its own.
+public struct ContainerStart: Sendable {
+    /// First of the container's 65536 user and group ids on the host. It also owns the user namespace, so that what the kernel counts
+    /// for its owner (ucounts, user_namespaces(7)) is this container's alone.
+    public var idBase: UInt32
+    public var hostname: String
+    public var parameters: StartParameters
+
+    public init(idBase: UInt32, hostname: String, parameters: StartParameters) {
+        self.idBase = idBase
+        self.hostname = hostname
+        self.parameters = parameters
+    }
+
+    public static let idCount: UInt32 = 65536
+
+    /// Starts process 1 in `group` on `root`. It belongs to process 1 of the host from the first moment on.
+    /// - Throws: `KernelError` naming the step that failed; then nothing is left.
+    public func run(root: ContainerRoot, group: ControlGroup) throws(KernelError) -> PidFD {
+        let directory = try root.open()
+        let tree = try MountTree(cloning: directory)
+        // Device nodes that a template or a container brought along mean nothing.
+        try tree.set(.noDevices)
+        let devices = try ContainerDevices(base: idBase)
+        let capabilities = try Capabilities(DefaultCapabilities.names)
+        return try Launcher.launch(
+            outer: outer(directory: directory, tree: tree, groups: try group.openProcsForJoining()),
+            inner: inner(tree: tree, devices: devices, capabilities: capabilities))
+    }
+
+    /// Made with our identity: only we may join control groups, write id maps, and map the ids of a mount of the host's.
+    private func outer(directory: Descriptor, tree: MountTree, groups: [Descriptor]) -> [Step] {
+        let map = "0 \(idBase) \(Self.idCount)\n"
+        // The working directory goes along into the new mount namespace: that is how the new process finds its root there
+        // without walking a path for which it has no permission.
+        return [.changeDirectory(directory), .setEffectiveIDs(idBase)]
+            + [.clone([.user, .mount, .pid, .network, .uts, .ipc], asChildOfCaller: false), .setEffectiveIDs(0)]
+            + groups.map(Step.joinGroup)
+            + [.writeProc(name: "uid_map", text: map), .writeProc(name: "gid_map", text: map), .idMap(tree), .release, .awaitExec]
+    }
+
+    private func inner(tree: MountTree, devices: ContainerDevices, capabilities: Capabilities) -> [Step] {
+        let plain: MountTree.Attributes = [.noSetuid, .noDevices, .noExec]
+        return [
+            .awaitRelease, .newSession, .setIDs(0),
+            .unshare(.cgroup),  // only now: the namespace's root is the group that the process is in
+            .hostname(hostname), .loopbackUp, .privateMounts,
+            .attachHere(tree),
+            .attach(devices.dev, at: "dev", below: tree),
+            .attach(devices.pts, at: "dev/pts", below: tree),
+            .attach(devices.shm, at: "dev/shm", below: tree),
+            // While the host's /proc and /sys are still there: the kernel lets a user namespace mount its own only beside full ones.
+            .mountNew(type: "proc", options: [], attributes: plain, at: "proc", below: tree),
+            .mountNew(type: "sysfs", options: [], attributes: plain.union(.readOnly), at: "sys", below: tree),
+            .mountNew(type: "mqueue", options: [], attributes: plain, at: "dev/mqueue", below: tree),
+            .pivotRoot, .openStandardStreams("/dev/null"),
+            .setCapabilities(capabilities), .defaultSignals, .closeOnExec(from: 3),
+            Program(parameters.`init`, environment: parameters.env).step,
+        ]
+    }
+}
+
+/// A program of the container's: what to execute, found as a shell would find it.
+struct Program {
+    let arguments: [String]
+    let environment: [String: String]
+    static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+    init(_ arguments: [String], environment: [String: String]) {
+        self.arguments = arguments
+        // `container` is how programs inside know where they are (systemd's CONTAINER_INTERFACE).
+        let defaults = ["PATH": Self.path, "HOME": "/root", "TERM": "linux", "container": "vz"]
+        self.environment = defaults.merging(environment) { $1 }
+    }
+
+    var step: Step {
+        let name = arguments.first ?? ""
+        let directories = (environment["PATH"] ?? Self.path).split(separator: ":")
+        return .execute(
+            candidates: name.contains("/") ? [name] : directories.map { "\($0)/\(name)" },
+            arguments: arguments, environment: environment.map { "\($0.key)=\($0.value)" }.sorted())
+    }
+}

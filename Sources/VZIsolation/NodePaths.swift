@@ -1,0 +1,40 @@
+/// Where a node keeps what is its own. Two nodes with different paths and another `controlGroup` do not see each other.
+public struct NodePaths: Equatable, Sendable {
+    /// Manifests, low to high priority.
+    public var manifests: [String]
+    /// What outlives a reboot: roots, templates, records.
+    public var state: String
+    /// What does not: locks, status.
+    public var run: String
+    /// The name of our control group at the top of each hierarchy.
+    public var controlGroup: String
+
+    public init(manifests: [String], state: String, run: String, controlGroup: String) {
+        self.manifests = manifests
+        self.state = state
+        self.run = run
+        self.controlGroup = controlGroup
+    }
+
+    public static let standard = Self(
+        manifests: ["/usr/lib/vz.d", "/etc/vz.d", "/run/vz.d"], state: "/var/lib/vz", run: "/run/vz", controlGroup: "vz")
+
+    public var templates: String { state + "/template" }
+    public var containers: String { state + "/ct" }
+    public var records: String { state + "/records" }
+    public var overrides: String { state + "/overrides" }
+    public var locks: String { run + "/lock" }
+    public var status: String { run + "/status" }
+}
+
+extension NodePaths {
+    /// The standard paths, but for what the environment says: `VZ_CONFIG_DIR` (one directory, or several with colons between, low to
+    /// high priority), `VZ_STATE_DIR`, `VZ_RUN_DIR`, `VZ_CGROUP`.
+    public init(environment: [String: String]) {
+        self = .standard
+        if let value = environment["VZ_CONFIG_DIR"], !value.isEmpty { manifests = value.split(separator: ":").map(String.init) }
+        if let value = environment["VZ_STATE_DIR"], !value.isEmpty { state = value }
+        if let value = environment["VZ_RUN_DIR"], !value.isEmpty { run = value }
+        if let value = environment["VZ_CGROUP"], !value.isEmpty { controlGroup = value }
+    }
+}

@@ -1,0 +1,80 @@
+internal import CLinux
+internal import Glibc
+
+/// Runs a program of the host (tar, cp …) with an argument vector, never through a shell.
+public enum Command {
+    /// Runs to the end and answers what the program wrote to standard output.
+    ///
+    /// Standard input is /dev/null; signals are at their defaults.
+    /// - Throws: `KernelError` when it cannot be started, or ends otherwise than with 0; then with the end of what it wrote to
+    ///   standard error.
+    @discardableResult
+    public static func run(_ arguments: [String]) throws(KernelError) -> String {
+        let name = arguments.first ?? ""
+        let output = try Pipe()
+        let errors = try Pipe()
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, output.write.raw, 1)
+        posix_spawn_file_actions_adddup2(&actions, errors.write.raw, 2)
+        var all = sigset_t()
+        var none = sigset_t()
+        sigfillset(&all)
+        sigemptyset(&none)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
+        var pid: pid_t = 0
+        var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
+        argv.append(nil)
+        defer { for argument in argv { free(argument) } }
+        let error = posix_spawnp(&pid, name, &actions, &attributes, argv, environ)
+        if error != 0 { throw KernelError("run \(name)", errno: error) }
+        let process = try PidFD(pid: pid)
+        output.closeWriteEnd()
+        errors.closeWriteEnd()
+        let (text, complaint) = collect(output.read, errors.read)
+        switch try process.waitAsParent() {
+        case .code(0): return text
+        case let exit: throw KernelError("run \(arguments.joined(separator: " "))", detail: "\(exit): \(complaint.suffix(2000))")
+        }
+    }
+
+    /// Reads both to their ends, whichever has something.
+    private static func collect(_ output: Descriptor, _ errors: Descriptor) -> (String, String) {
+        var texts: [[UInt8]] = [[], []]
+        var requests = [output, errors].map { pollfd(fd: $0.raw, events: Int16(POLLIN), revents: 0) }
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while requests.contains(where: { $0.fd >= 0 }) {
+            guard poll(&requests, 2, -1) >= 0 || errno == EINTR else { break }
+            for i in 0..<2 where requests[i].fd >= 0 && requests[i].revents != 0 {
+                let n = read(requests[i].fd, &chunk, chunk.count)
+                if n > 0 { texts[i] += chunk[0..<n] }
+                if n == 0 || (n < 0 && errno != EINTR) { requests[i].fd = -1 }
+            }
+        }
+        return (String(decoding: texts[0], as: UTF8.self), String(decoding: texts[1], as: UTF8.self))
+    }
+}
+
+private final class Pipe {
+    let read: Descriptor
+    private(set) var write: Descriptor
+
+    init() throws(KernelError) {
+        var ends: [Int32] = [0, 0]
+        guard vz_pipe(&ends) == 0 else { throw KernelError("make a pipe", errno: errno) }
+        read = Descriptor(adopting: ends[0])
+        write = Descriptor(adopting: ends[1])
+    }
+
+    /// Lets the reader see the end when the program closes its copy.
+    func closeWriteEnd() { write = read }
+}

@@ -1,0 +1,43 @@
+internal import CLinux
+internal import Glibc
+
+// Facts about what runs in a group, kept by the kernel on the group's directory as extended attributes `trusted.vz.KEY`: they end
+// with the group, and only CAP_SYS_ADMIN on the host can see or change them (xattr(7)).
+extension ControlGroup {
+    /// Sets a label, or replaces it. Empty values are taken.
+    /// - Parameter key: 1…200 bytes, no zero.
+    /// - Throws: `ENOENT` when the group is not there; `E2BIG` above 64 KiB.
+    public func setLabel(_ key: String, _ value: [UInt8]) throws(KernelError) {
+        let directory = try labelled()
+        if vz_fsetxattr(directory.raw, "trusted.vz.\(key)", value, value.count) < 0 {
+            throw KernelError("set label \"\(key)\" of cgroup /\(path)", errno: errno)
+        }
+    }
+
+    /// The label's value, `nil` when it was never set.
+    /// - Throws: `ENOENT` when the group is not there.
+    public func label(_ key: String) throws(KernelError) -> [UInt8]? {
+        let directory = try labelled()
+        var value = [UInt8](repeating: 0, count: 256)
+        while true {
+            let size = vz_fgetxattr(directory.raw, "trusted.vz.\(key)", &value, value.count)
+            if size >= 0 { return Array(value.prefix(size)) }
+            switch errno {
+            case ENODATA: return nil
+            case ERANGE where value.count < 1 << 16: value = [UInt8](repeating: 0, count: 1 << 16)
+            default: throw KernelError("read label \"\(key)\" of cgroup /\(path)", errno: errno)
+            }
+        }
+    }
+
+    /// Labels are in one hierarchy: that of `pids`, else the unified one, else the first.
+    private func labelled() throws(KernelError) -> Descriptor {
+        guard let hierarchy = tree.hierarchy(of: .pids) ?? tree.unified ?? tree.hierarchies.first else {
+            throw KernelError("open cgroup /\(path)", errno: EOPNOTSUPP, detail: "no cgroup hierarchy is mounted")
+        }
+        guard let directory = try hierarchy.openGroup(path) else {
+            throw KernelError("open cgroup /\(path) in \(hierarchy.name)", errno: ENOENT, detail: "there is no such group")
+        }
+        return directory
+    }
+}

@@ -1,0 +1,71 @@
+internal import Glibc
+
+/// What a group has used, read from the kernel. `nil` where this host does not count it.
+public struct ControlGroupUsage: Hashable, Sendable {
+    /// CPU time, ns.
+    public var cpu: Int64?
+    /// RAM now, bytes.
+    public var memory: Int64?
+    /// The most RAM at once, bytes (v2: Linux 5.19).
+    public var memoryPeak: Int64?
+    /// How often a process was ended for want of memory (OOM).
+    public var memoryKills: Int64?
+    /// Swap now, bytes; on v1 what RAM and swap together are above RAM.
+    public var swap: Int64?
+    /// Processes and threads now.
+    public var pids: Int64?
+    /// The most processes and threads at once (Linux 6.1).
+    public var pidsPeak: Int64?
+    /// How often one more was refused.
+    public var pidsFailures: Int64?
+}
+
+extension ControlGroup {
+    /// The group's counters, groups nested in it included; but `memoryKills` on v1, and `pidsFailures` on v1 and before Linux 6.11,
+    /// count only what processes in the group itself met.
+    /// - Throws: `ENOENT` when the group is not there; a counter that this kernel lacks is `nil`.
+    public func usage() throws(KernelError) -> ControlGroupUsage {
+        var usage = ControlGroupUsage()
+        if let cpu = tree.hierarchy(of: .cpuacct) {
+            switch cpu.version {
+            case .v1: usage.cpu = try counter("cpuacct.usage", in: cpu)
+            case .v2: usage.cpu = try counter("cpu.stat", of: "usage_usec", in: cpu).map { $0 * 1000 }
+            }
+        }
+        if let memory = tree.hierarchy(of: .memory) {
+            switch memory.version {
+            case .v1:
+                usage.memory = try counter("memory.usage_in_bytes", in: memory)
+                usage.memoryPeak = try counter("memory.max_usage_in_bytes", in: memory)
+                usage.memoryKills = try counter("memory.oom_control", of: "oom_kill", in: memory)
+                if let both = try counter("memory.memsw.usage_in_bytes", in: memory) {
+                    usage.swap = max(both - (usage.memory ?? 0), 0)
+                }
+            case .v2:
+                usage.memory = try counter("memory.current", in: memory)
+                usage.memoryPeak = try counter("memory.peak", in: memory)
+                usage.memoryKills = try counter("memory.events", of: "oom_kill", in: memory)
+                usage.swap = try counter("memory.swap.current", in: memory)
+            }
+        }
+        if let pids = tree.hierarchy(of: .pids) {
+            usage.pids = try counter("pids.current", in: pids)
+            usage.pidsPeak = try counter("pids.peak", in: pids)
+            usage.pidsFailures = try counter("pids.events", of: "max", in: pids)
+        }
+        return usage
+    }
+
+    /// One number of a file, the first, or the one behind `key`; `nil` when the kernel has no such file.
+    private func counter(
+        _ file: String, of key: StaticString? = nil, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) -> Int64? {
+        do throws(KernelError) {
+            return try read(file, in: hierarchy) { text in
+                if let key { text.value(of: key) } else { text.number() }
+            }
+        } catch  where error.errno == EOPNOTSUPP {
+            return nil
+        }
+    }
+}

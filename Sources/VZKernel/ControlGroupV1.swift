@@ -1,0 +1,139 @@
+internal import Glibc
+
+/// Settings on cgroup v1 (admin-guide/cgroup-v1/, scheduler/sched-bwc.rst, block/bfq-iosched.rst).
+enum ControlGroupV1 {
+    static let cpuWeight = "cpu.shares"
+    static let cpuQuota = "cpu.cfs_quota_us"
+    static let cpuPeriod = "cpu.cfs_period_us"
+    /// That of the scheduler BFQ, and that of CFQ before it (up to Linux 4.20); a kernel has one.
+    static let ioWeights = ["blkio.bfq.weight", "blkio.weight"]
+    static let memoryMax = "memory.limit_in_bytes"
+    static let memoryAndSwapMax = "memory.memsw.limit_in_bytes"
+
+    // MARK: - CPU
+
+    static func cpuQuota(of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy) throws(KernelError) -> CPUQuota? {
+        let quota = try group.read(cpuQuota, in: hierarchy) { $0.number() }
+        if quota < 0 { return nil }
+        return CPUQuota(quota: quota, period: try group.read(cpuPeriod, in: hierarchy) { $0.number() })
+    }
+
+    /// Quota and period are two files: for the moment between, there is no limit rather than one that nobody asked for.
+    static func setCPUQuota(
+        _ quota: CPUQuota?, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) {
+        let period = try group.read(cpuPeriod, in: hierarchy) { $0.number() }
+        if let quota, quota.period != period {
+            try group.write("-1", to: cpuQuota, in: hierarchy)
+            try group.write(String(quota.period), to: cpuPeriod, in: hierarchy, expected: "expected 1000…1000000 µs")
+        }
+        // A negative quota would be taken for "no limit".
+        let value = quota.map { max($0.quota, 0) } ?? -1
+        try group.write(String(value), to: cpuQuota, in: hierarchy, expected: "expected 1000 µs or more")
+    }
+
+    // MARK: - Memory
+
+    /// What the kernel shows for no limit: the largest number of whole pages.
+    static let unlimitedMemory: Int64 = .max & ~0xfff
+
+    /// The sum that the kernel knows, of what is asked for; no limit where there is none or the sum is too large.
+    static func sum(_ limits: MemoryLimits) -> Int64? {
+        guard let max = limits.max.map(wholePages), let swap = limits.swap.map(wholePages) else { return nil }
+        let (sum, tooLarge) = max.addingReportingOverflow(swap)
+        return tooLarge || sum >= unlimitedMemory ? nil : sum
+    }
+
+    private static func wholePages(_ bytes: Int64) -> Int64 { bytes - bytes % pageSize }
+    private static let pageSize = Int64(sysconf(Int32(_SC_PAGESIZE)))
+
+    static func memory(of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy) throws(KernelError) -> MemoryLimits {
+        let max = try limit(memoryMax, of: group, in: hierarchy)
+        guard let max else { return MemoryLimits(max: nil, swap: nil) }  // then the sum is no limit either
+        do throws(KernelError) {
+            let sum = try limit(memoryAndSwapMax, of: group, in: hierarchy)
+            return MemoryLimits(max: max, swap: sum.map { Swift.max($0 - max, 0) })
+        } catch  where error.errno == EOPNOTSUPP {
+            return MemoryLimits(max: max, swap: nil)
+        }
+    }
+
+    /// The sum must never be below the limit of RAM, so the sum goes first when it grows, and last when it shrinks. Both orders are
+    /// right for any change of RAM itself: the new limit of RAM is below the larger of the two sums.
+    static func setMemory(
+        _ limits: MemoryLimits, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) {
+        guard try group.has(memoryAndSwapMax, in: hierarchy) else {
+            if limits.swap != nil { throw group.unsupported(.swapMax) }
+            return try set(memoryMax, to: limits.max, notBelow: 0, of: group, in: hierarchy)
+        }
+        if limits.max == nil, limits.swap != nil {
+            throw KernelError(
+                "limit swap of cgroup /\(group.path)", errno: EINVAL,
+                detail: "cgroup v1 limits only the sum of RAM and swap; limit RAM too, or boot with cgroup v2")
+        }
+        let sum = sum(limits)
+        let current = try limit(memoryAndSwapMax, of: group, in: hierarchy)
+        if (sum ?? .max) > (current ?? .max) {
+            try set(memoryAndSwapMax, to: sum, notBelow: 0, of: group, in: hierarchy)
+            try set(memoryMax, to: limits.max, notBelow: 0, of: group, in: hierarchy)
+            return
+        }
+        var refused: KernelError?
+        do throws(KernelError) {
+            try set(memoryMax, to: limits.max, notBelow: 0, of: group, in: hierarchy)
+        } catch  where error.errno == EBUSY {
+            refused = error  // the sum is still brought down as far as the limit reached allows
+        }
+        let reached = try limit(memoryMax, of: group, in: hierarchy)
+        try set(memoryAndSwapMax, to: sum, notBelow: reached ?? .max, of: group, in: hierarchy)
+        if let refused { throw refused }
+    }
+
+    private static func limit(
+        _ file: String, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) -> Int64? {
+        let value = try group.read(file, in: hierarchy) { $0.number() }
+        return value >= unlimitedMemory ? nil : value
+    }
+
+    /// Sets one limit; when the kernel cannot free enough, takes it down as far as it goes, to 1 MiB.
+    private static func set(
+        _ file: String, to limit: Int64?, notBelow floor: Int64, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) {
+        guard let limit = limit.map({ max($0, floor) }), limit < unlimitedMemory else {
+            return try group.write("-1", to: file, in: hierarchy)
+        }
+        if try write(limit, to: file, of: group, in: hierarchy) { return }
+        try? group.write("0", to: "memory.force_empty", in: hierarchy)  // page cache and slab
+        if try write(limit, to: file, of: group, in: hierarchy) { return }
+        let usage = file == memoryMax ? "memory.usage_in_bytes" : "memory.memsw.usage_in_bytes"
+        let step: Int64 = 1 << 20
+        let current = try self.limit(file, of: group, in: hierarchy) ?? .max
+        var high = min(current, try group.read(usage, in: hierarchy) { $0.number() } + step)
+        // Usage may have grown since it was read: then the limit stays where it is, which is no failure of the search.
+        if high < current, try !write(high, to: file, of: group, in: hierarchy) { high = current }
+        var low = limit
+        while high != .max, high - low > step {
+            let middle = low + (high - low) / 2
+            if try write(middle, to: file, of: group, in: hierarchy) { high = middle } else { low = middle }
+        }
+        let reached = try self.limit(file, of: group, in: hierarchy).map { "\($0)" } ?? "unlimited"
+        let used = try group.read(usage, in: hierarchy) { $0.number() }
+        throw KernelError(
+            "write \"\(limit)\" to \"\(file)\" of cgroup /\(group.path)", errno: EBUSY,
+            detail: "\(used) bytes are in use and cannot be reclaimed; it is \(reached) now; end processes, or set a higher limit")
+    }
+
+    /// - Returns: false when the kernel cannot free enough.
+    private static func write(
+        _ limit: Int64, to file: String, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) -> Bool {
+        do throws(KernelError) {
+            try group.write(String(limit), to: file, in: hierarchy)
+            return true
+        } catch  where error.errno == EBUSY {
+            return false
+        }
+    }
+}

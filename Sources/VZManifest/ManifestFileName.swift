@@ -1,0 +1,13 @@
+/// Which files of a manifest directory are manifests.
+public enum ManifestFileName {
+    /// Whether a file of this name, without a directory, is read as a manifest: `*.yaml`, `*.yml` or `*.json`, but no hidden file
+    /// and nothing that an editor or a package manager left behind.
+    public static func isManifest(_ name: String) -> Bool {
+        guard !name.hasPrefix("."), !name.utf8.contains(where: { $0 == 0 || $0 == UInt8(ascii: "/") }) else { return false }
+        // `#web.yaml#` and `.#web.yaml` are Emacs' own, `web.dpkg-new.yaml` is dpkg's in a file that had a suffix of its own.
+        guard !name.hasPrefix("#"), !name.contains(".dpkg-") else { return false }
+        return suffixes.contains { name.hasSuffix($0) && name.utf8.count > $0.utf8.count }
+    }
+
+    private static let suffixes = [".yaml", ".yml", ".json"]
+}

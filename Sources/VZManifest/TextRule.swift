@@ -1,0 +1,84 @@
+/// What a string in a manifest may be. The pattern and the lengths say the same in JSON Schema; `TextRule.accepts` decides.
+struct TextRule: Sendable {
+    /// What to write in "expected …".
+    let expectation: String
+    /// The rule as a regular expression of ECMA 262, for JSON Schema.
+    let pattern: String
+    /// In bytes of UTF-8.
+    let length: ClosedRange<Int>
+    private let allowed: @Sendable (_ bytes: [UInt8]) -> Bool
+
+    func accepts(_ text: String) -> Bool {
+        let bytes = Array(text.utf8)
+        return length.contains(bytes.count) && !text.unicodeScalars.contains(where: isControl) && allowed(bytes)
+    }
+
+    /// A container's name: a DNS label in lower case. Digits alone would be a CTID to every command that takes either.
+    static let name = TextRule(
+        expectation: "a DNS label of a-z, 0-9 and - that is not a number, 1…63 characters",
+        pattern: "^(?![0-9]+$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$", length: 1...63
+    ) { $0.allSatisfy { isLower($0) || isDigit($0) || $0 == hyphen } && hasNoOuterHyphen($0) && !$0.allSatisfy(isDigit) }
+
+    /// RFC 1123, and no longer than sethostname(2) takes.
+    static let hostname = TextRule(
+        expectation: "a host name (RFC 1123) of at most 64 bytes",
+        pattern: "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
+        length: 1...64
+    ) { bytes in
+        bytes.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).allSatisfy { label in
+            (1...63).contains(label.count) && hasNoOuterHyphen(label)
+                && label.allSatisfy { isLetter($0) || isDigit($0) || $0 == hyphen }
+        }
+    }
+
+    /// A template's name becomes a name in a directory: no path separator and no leading point.
+    static let template = TextRule(
+        expectation: "a template's name of A-Z a-z 0-9 . _ - that begins with a letter or digit, at most 128 characters",
+        pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$", length: 1...128
+    ) { bytes in
+        bytes.allSatisfy { isLetter($0) || isDigit($0) || $0 == hyphen || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "_") }
+            && bytes.first.map { isLetter($0) || isDigit($0) } ?? false
+    }
+
+    /// An absolute path to a program.
+    static let program = TextRule(
+        expectation: "the absolute path of a program, without control characters", pattern: "^/" + noControls,
+        length: 2...4095
+    ) { $0.first == UInt8(ascii: "/") }
+
+    /// execve(2) takes 131,072 bytes with the final NUL for one string.
+    static let argument = TextRule(
+        expectation: "a string of at most 131071 bytes without control characters", pattern: "^" + noControls, length: 0...131_071
+    ) { _ in true }
+
+    static let environmentName = TextRule(
+        expectation: "a variable's name of 1…255 bytes without = and control characters",
+        pattern: "^[^=\\u0000-\\u001f\\u007f-\\u009f]+$", length: 1...255
+    ) { !$0.contains(UInt8(ascii: "=")) }
+
+    /// With the name and the `=`, what execve(2) takes for one string.
+    static let environmentValue = TextRule(
+        expectation: "a string of at most 130815 bytes without control characters", pattern: "^" + noControls, length: 0...130_815
+    ) { _ in true }
+
+    static let labelName = TextRule(
+        expectation: "a label's name of 1…255 bytes without control characters", pattern: "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
+        length: 1...255
+    ) { _ in true }
+
+    static let labelValue = TextRule(
+        expectation: "a string of at most 255 bytes without control characters", pattern: "^" + noControls, length: 0...255
+    ) { _ in true }
+
+    private static let noControls = "[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    private static let hyphen = UInt8(ascii: "-")
+    private static func isLower(_ byte: UInt8) -> Bool { (97...122).contains(byte) }
+    private static func isLetter(_ byte: UInt8) -> Bool { isLower(byte | 0x20) }
+    private static func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) }
+    private static func hasNoOuterHyphen(_ bytes: some BidirectionalCollection<UInt8>) -> Bool {
+        bytes.first != hyphen && bytes.last != hyphen
+    }
+}
+
+/// A control character: C0, DEL, C1. In a name, a path or an argument it could end a line of some file or write to a terminal.
+private func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) }

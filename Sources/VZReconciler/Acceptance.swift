@@ -1,0 +1,177 @@
+public import VZManifest
+public import VZModel
+
+/// The pure function from what was read to what shall be: which manifests are in force, under which CTID, and what is to be remembered.
+///
+/// Input never hurts what runs: a broken manifest leaves the last accepted one in force, and only a removal that can be believed removes.
+public struct Acceptance: Equatable, Sendable {
+    /// One container of the node and the manifest in force for it.
+    public struct Entry: Equatable, Sendable {
+        public var record: ContainerRecord
+        /// Why the manifest in force is not the file as it stands; `nil` when it is.
+        public var lastKnownGood: String?
+    }
+
+    /// By CTID.
+    public var entries: [Entry] = []
+    /// Records that are new or differ from the remembered ones.
+    public var toRemember: [ContainerRecord] = []
+    /// Manifests that no place on the node could be found for.
+    public var problems: [String] = []
+
+    /// What is known of the node when manifests are accepted.
+    public struct Node: Sendable {
+        public var records: [ContainerRecord]
+        /// Containers in the kernel: their records may be lost.
+        public var present: [Present]
+
+        public init(records: [ContainerRecord], present: [Present] = []) {
+            self.records = records
+            self.present = present
+        }
+    }
+
+    public struct Present: Sendable {
+        public var ctid: ContainerID
+        public var name: String?
+        public var idBase: UInt32?
+
+        public init(ctid: ContainerID, name: String?, idBase: UInt32?) {
+            self.ctid = ctid
+            self.name = name
+            self.idBase = idBase
+        }
+    }
+
+    /// What it means that a manifest's file is not there.
+    public enum Removal: Sendable {
+        /// Its directory was read and has others: it was removed.
+        case certain
+        /// Its directory was read and is empty. That is how one removes the only manifest there, and also what an unmounted file
+        /// system or a failed checkout looks like: believed for one container, not for several at once.
+        case emptied
+        /// Its directory could not be read.
+        case unknown
+    }
+
+    /// What was read.
+    public struct Input: Sendable {
+        /// The valid documents of all files.
+        public var documents: [ManifestDocument]
+        /// Files that hold a mistake, or cannot be read, with a message.
+        public var faulty: [String: String]
+        /// Names of documents that hold a mistake.
+        public var rejectedNames: Set<String>
+        /// All files that are there.
+        public var files: Set<String>
+        /// What the absence of a file that is not there means.
+        public var removal: @Sendable (String) -> Removal
+
+        public init(
+            documents: [ManifestDocument], faulty: [String: String] = [:], rejectedNames: Set<String> = [], files: Set<String>,
+            removal: @escaping @Sendable (String) -> Removal
+        ) {
+            self.documents = documents
+            self.faulty = faulty
+            self.rejectedNames = rejectedNames
+            self.files = files
+            self.removal = removal
+        }
+    }
+
+    public init(of input: Input, on node: Node) {
+        var places = Places(node, asked: input.documents.compactMap(\.spec.ctid))
+        let before = places.records
+        // Those that name their CTID go first: an allocation never takes what a manifest asks for.
+        for document in input.documents.sorted(by: { Self.order($0.spec) < Self.order($1.spec) }) where !places.take(for: document)
+        {
+            problems.append("\(document.location): no free CTID or id range is left on this node")
+        }
+        let emptied = places.records.values.count { record in
+            !places.current.contains(record.ctid) && !record.retired && input.removal(record.source.file) == .emptied
+        }
+        for var record in places.records.values.sorted(by: { $0.ctid < $1.ctid }) {
+            var reason: String?
+            if !places.current.contains(record.ctid) && !record.retired {
+                reason = Self.reasonToKeep(record, input, emptied: emptied)
+                record.retired = reason == nil
+            }
+            entries.append(Entry(record: record, lastKnownGood: reason))
+            if record != before[record.ctid] { toRemember.append(record) }
+        }
+    }
+
+    private static func order(_ spec: ContainerSpec) -> (Int, String) { (spec.ctid == nil ? 1 : 0, spec.name) }
+
+    /// Who has which CTID and which ids while documents are placed one after the other.
+    private struct Places {
+        var records: [ContainerID: ContainerRecord]
+        /// Those with a valid document.
+        var current: Set<ContainerID> = []
+        private var named: [String: [ContainerID]] = [:]
+        private var presentByID: [ContainerID: Present] = [:]
+        private var presentByName: [String: Present] = [:]
+        private var takenIDs: Set<ContainerID>
+        private var takenRanges: Set<UInt32>
+        private var next = ContainerID.range.lowerBound
+
+        init(_ node: Node, asked: [ContainerID]) {
+            records = Dictionary(node.records.map { ($0.ctid, $0) }, uniquingKeysWith: { first, _ in first })
+            // Retired ones last: a name belongs to the container that is in use.
+            for record in records.values.sorted(by: { ($0.retired ? 1 : 0, $0.ctid) < ($1.retired ? 1 : 0, $1.ctid) }) {
+                named[record.name, default: []].append(record.ctid)
+            }
+            for container in node.present {
+                presentByID[container.ctid] = container
+                if let name = container.name { presentByName[name] = container }
+            }
+            takenIDs = Set(records.keys).union(presentByID.keys).union(asked)
+            takenRanges = Set(records.values.map(\.idBase)).union(node.present.compactMap(\.idBase))
+        }
+
+        /// Gives the document its record: by CTID, else by name, else a new one. `false` when the node is full.
+        mutating func take(for document: ManifestDocument) -> Bool {
+            let spec = document.spec
+            let known = spec.ctid ?? named[spec.name]?.first { !current.contains($0) }
+            if let known, var record = records[known] {
+                (record.name, record.accepted, record.source, record.retired) = (spec.name, spec, document.location, false)
+                records[known] = record
+                current.insert(known)
+                return true
+            }
+            // One that runs without a record keeps what it runs with: its record was lost.
+            let running = spec.ctid.map { presentByID[$0] } ?? presentByName[spec.name]
+            guard let ctid = spec.ctid ?? running?.ctid ?? allocate(),
+                let base = running?.idBase ?? IDRange.allocate(taken: takenRanges)
+            else { return false }
+            takenIDs.insert(ctid)
+            takenRanges.insert(base)
+            records[ctid] = ContainerRecord(ctid: ctid, name: spec.name, idBase: base, accepted: spec, source: document.location)
+            current.insert(ctid)
+            return true
+        }
+
+        private mutating func allocate() -> ContainerID? {
+            while let ctid = ContainerID(next) {
+                next += 1
+                if !takenIDs.contains(ctid) { return ctid }
+            }
+            return nil
+        }
+    }
+
+    /// Why a container without a valid document stays as it is; `nil` when its manifest was removed for certain.
+    private static func reasonToKeep(_ record: ContainerRecord, _ input: Input, emptied: Int) -> String? {
+        let file = record.source.file
+        if let fault = input.faulty[file] { return fault }
+        if input.rejectedNames.contains(record.name) { return "another file has a faulty manifest of that name" }
+        if input.files.contains(file) { return nil }
+        switch input.removal(file) {
+        case .certain: return nil
+        case .emptied where emptied == 1: return nil
+        case .emptied:
+            return "\(file) is gone and with it \(emptied - 1) others: an empty directory removes no more than one container"
+        case .unknown: return "\(file) is gone, but its directory cannot be read"
+        }
+    }
+}

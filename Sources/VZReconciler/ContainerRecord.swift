@@ -1,0 +1,56 @@
+internal import VZIsolation
+public import VZManifest
+public import VZModel
+
+/// What the node must remember of a container because nothing in the kernel or in a manifest tells it.
+public struct ContainerRecord: Equatable, Sendable, Codable {
+    public var ctid: ContainerID
+    public var name: String
+    /// First of its 65536 user and group ids on the host.
+    public var idBase: UInt32
+    /// The last manifest that was accepted, complete: it stays in force when its file breaks.
+    public var accepted: ContainerSpec
+    /// Where that manifest stood.
+    public var source: SourceLocation
+    /// Its manifest was removed: the container is to be stopped, its data kept.
+    public var retired: Bool
+    /// The template that the root was made from.
+    public var rootTemplate: String?
+
+    public init(
+        ctid: ContainerID, name: String, idBase: UInt32, accepted: ContainerSpec, source: SourceLocation, retired: Bool = false,
+        rootTemplate: String? = nil
+    ) {
+        self.ctid = ctid
+        self.name = name
+        self.idBase = idBase
+        self.accepted = accepted
+        self.source = source
+        self.retired = retired
+        self.rootTemplate = rootTemplate
+    }
+}
+
+/// An administrator's word that goes before the manifest's `state`, until it is taken back.
+public struct StateOverride: Equatable, Sendable, Codable {
+    public var state: RunState
+    /// Who said so.
+    public var owner: String
+
+    public init(state: RunState, owner: String) {
+        self.state = state
+        self.owner = owner
+    }
+}
+
+/// Ranges of 65536 ids for containers: 0x70000000 and up, above what distributions and systemd give to users, services and
+/// containers of their own, and below the range that they reserve at the end (systemd's UIDS-GIDS document).
+enum IDRange {
+    static let first: UInt32 = 0x7000_0000
+    static let count: UInt32 = 4092
+
+    /// The lowest range that nobody has; `nil` when all are taken.
+    static func allocate(taken: Set<UInt32>) -> UInt32? {
+        (0..<count).lazy.map { first + $0 * ContainerStart.idCount }.first { !taken.contains($0) }
+    }
+}

@@ -1,0 +1,84 @@
+internal import AsyncAlgorithms
+internal import Glibc
+public import Logging
+public import ServiceLifecycle
+internal import UnixSignals
+internal import VZIsolation
+internal import VZKernel
+
+/// The daemon's parts: the watcher of the directories, the loop, and the signal to look again.
+public struct Daemon: Sendable {
+    public struct Options: Sendable {
+        /// Between two looks at everything.
+        public var interval: Duration
+        public var stopTimeout: Duration
+
+        public init(interval: Duration = .seconds(30), stopTimeout: Duration = .seconds(120)) {
+            self.interval = interval
+            self.stopTimeout = stopTimeout
+        }
+    }
+
+    /// Why the daemon does not start.
+    public struct Refusal: Error, Sendable {
+        public var message: String
+        /// An exit code of sysexits(3).
+        public var code: Int32
+    }
+
+    public let services: [any Service]
+
+    /// Takes the node's lock and opens its stores.
+    /// - Throws: `Refusal`, `KernelError`, `StoreError`.
+    public init(options: Options, log: Logger) throws {
+        guard geteuid() == 0 else { throw Refusal(message: "vzd needs root: start it as root", code: 77) }
+        let paths = NodePaths(environment: Node.environment)
+        try Descriptor.makeDirectories(paths.run)
+        guard let lock = try FileLock.tryLock(paths.run + "/vzd.lock") else {
+            let holder = FileLock.holder(of: paths.run + "/vzd.lock").map { " (process \($0))" } ?? ""
+            throw Refusal(message: "another vzd runs on \(paths.run)\(holder)", code: 75)
+        }
+        let watcher = DirectoryWatcher(paths: paths.manifests)
+        let reconciler = try Reconciler(node: Node(paths: paths), log: log, stopTimeout: options.stopTimeout)
+        services = [
+            LoopService(
+                watcher: watcher, directories: paths.manifests, reconciler: reconciler, interval: options.interval, lock: lock,
+                log: log),
+            HangupService(reconciler: reconciler),
+        ]
+    }
+}
+
+/// Looks when the directories give a hint, and when the interval is over.
+private struct LoopService: Service {
+    let watcher: DirectoryWatcher
+    let directories: [String]
+    let reconciler: Reconciler
+    let interval: Duration
+    let lock: FileLock
+    let log: Logger
+
+    func run() async throws {
+        // First of all: libinotifytools wants a low descriptor.
+        try await watcher.start()
+        try reconciler.start()
+        log.info("watching \(directories.joined(separator: ", "))")
+        reconciler.look(everything: true)
+        for await look in watcher.hints.looks(every: interval).cancelOnGracefulShutdown() {
+            log.debug("look: \(look)")
+            reconciler.look(everything: look == .timer)
+        }
+        reconciler.stop()
+        await watcher.stop()
+        withExtendedLifetime(lock) {}
+    }
+}
+
+/// SIGHUP: look at everything now.
+private struct HangupService: Service {
+    let reconciler: Reconciler
+
+    func run() async throws {
+        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() { reconciler.look(everything: true) }
+    }
+}

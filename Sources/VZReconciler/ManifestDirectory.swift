@@ -1,0 +1,261 @@
+internal import Glibc
+internal import Synchronization
+internal import VZKernel
+internal import VZManifest
+
+/// A manifest as it lies on the disk.
+public struct ManifestFile: Equatable, Sendable {
+    /// The directory as it was given, a slash, and the file's name.
+    public var path: String
+    public var bytes: [UInt8]
+
+    public init(path: String, bytes: [UInt8]) {
+        self.path = path
+        self.bytes = bytes
+    }
+}
+
+/// A file that has a manifest's name and cannot be read as one. What runs because of it is to be left alone.
+public struct ManifestProblem: Equatable, Sendable, CustomStringConvertible {
+    public var path: String
+    /// What was expected, what is there, and what to do.
+    public var message: String
+
+    public init(path: String, message: String) {
+        self.path = path
+        self.message = message
+    }
+
+    public var description: String { "\(path): \(message)" }
+}
+
+/// All that a directory list held at one time.
+public struct Reading: Equatable, Sendable {
+    /// What became of one directory.
+    public enum Condition: Equatable, Sendable {
+        /// It was read whole and holds at least one manifest's name.
+        case read
+        /// It was read whole and holds no manifest.
+        case empty
+        /// It does not exist, and did not in any reading before.
+        case absent
+        /// What it holds is not known: it is missing, unreadable, not trusted, or on another device than before.
+        case unavailable(String)
+    }
+
+    /// The manifests that are in force, sorted by path: the highest directory's of each file name.
+    public var files: [ManifestFile] = []
+    /// The files that would be in force but cannot be read, sorted by path.
+    public var problems: [ManifestProblem] = []
+    /// The condition of every directory, by the path it was given with.
+    public var conditions: [String: Condition] = [:]
+
+    public init() {}
+
+    /// Whether the list as a whole can be believed: at least one directory was read and none is unavailable. Without that, what
+    /// masks what is not known either, so nothing may be removed.
+    public var trusted: Bool {
+        var read = false
+        for condition in conditions.values {
+            if case .unavailable = condition { return false }
+            if condition == .read { read = true }
+        }
+        return read
+    }
+
+    /// What it means that a manifest, which once stood at `path`, stands nowhere now.
+    public func removal(of path: String) -> Acceptance.Removal {
+        let unavailable = conditions.values.contains { if case .unavailable = $0 { true } else { false } }
+        guard !unavailable, let slash = path.lastIndex(of: "/") else { return .unknown }
+        // By name: a file that cannot be read masks those in lower directories too.
+        guard !problems.contains(where: { $0.path.hasSuffix(path[slash...]) }) else { return .unknown }
+        switch conditions[String(path[..<slash])] {
+        case .read: return .certain
+        case .empty: return .emptied
+        default: return .unknown
+        }
+    }
+}
+
+/// Directories of manifests, read whole each time: /usr/lib/vz.d, /etc/vz.d, /run/vz.d.
+///
+/// The same file name in a higher directory masks the lower one, also when the higher one cannot be read; a link to /dev/null
+/// disables it. Read are regular files and symbolic links to them with a manifest's name, owned by root or by the reader and
+/// writable by nobody else, of 1 MiB at most. Between readings it remembers nothing but each directory's first device.
+public struct ManifestDirectory: Sendable {
+    /// The largest manifest, in bytes.
+    public static let sizeLimit = 1 << 20
+
+    /// From low to high priority, without a slash at the end.
+    public let paths: [String]
+
+    private final class Devices: Sendable {
+        let first = Mutex<[String: dev_t]>([:])
+    }
+    private let devices = Devices()
+
+    /// - Parameter paths: the directories from low to high priority.
+    public init(paths: [String]) {
+        self.paths = paths.map { path in
+            var path = path[...]
+            while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
+            return String(path)
+        }
+    }
+
+    /// Reads everything. Blocks for as long as the disk does, never on what kind of file lies there.
+    public func read() -> Reading {
+        var reading = Reading()
+        var taken: [String: Entry] = [:]
+        for path in paths {
+            do throws(Unavailable) {
+                let entries = try entries(of: path)
+                reading.conditions[path] = entries.isEmpty ? .empty : .read
+                for entry in entries { taken[entry.name] = entry }
+            } catch {
+                reading.conditions[path] = error.condition
+            }
+        }
+        for entry in taken.values.sorted(by: { $0.path < $1.path }) {
+            switch entry.content {
+            case .manifest(let bytes): reading.files.append(ManifestFile(path: entry.path, bytes: bytes))
+            case .disabled: break
+            case .problem(let message): reading.problems.append(ManifestProblem(path: entry.path, message: message))
+            }
+        }
+        return reading
+    }
+
+    // MARK: one directory
+
+    private struct Unavailable: Error {
+        var condition: Reading.Condition
+        init(_ reason: String) { condition = .unavailable(reason) }
+        init(_ condition: Reading.Condition) { self.condition = condition }
+    }
+
+    private struct Entry {
+        enum Content {
+            case manifest([UInt8])
+            case disabled
+            case problem(String)
+        }
+        var name: String
+        var path: String
+        var content: Content
+    }
+
+    private func entries(of path: String) throws(Unavailable) -> [Entry] {
+        let directory = try open(path)
+        var entries: [Entry] = []
+        let names: [String]
+        do throws(KernelError) {
+            names = try directory.names()
+        } catch {
+            throw Unavailable(KernelError.text(of: error.errno))
+        }
+        // A name that is not UTF-8 is not among them: it could be told neither in a message nor in a status.
+        for name in names where ManifestFileName.isManifest(name) {
+            if let content = Self.content(of: name, in: directory) {
+                entries.append(Entry(name: name, path: path + "/" + name, content: content))
+            }
+        }
+        // A directory that goes away under our eyes looks as if its files were being removed.
+        var status = stat()
+        guard fstat(directory.raw, &status) == 0, status.st_nlink > 0 else { throw Unavailable("removed while being read") }
+        return entries
+    }
+
+    private func open(_ path: String) throws(Unavailable) -> Descriptor {
+        let directory: Descriptor
+        do throws(KernelError) {
+            directory = try Descriptor.open(path, O_RDONLY | O_DIRECTORY)
+        } catch {
+            let seen = devices.first.withLock { $0[path] != nil }
+            throw error.errno == ENOENT && !seen ? Unavailable(.absent) : Unavailable(KernelError.text(of: error.errno))
+        }
+        var status = stat()
+        guard fstat(directory.raw, &status) == 0 else { throw Unavailable(KernelError.text(of: errno)) }
+        if let distrust = Self.distrust(status) { throw Unavailable(distrust) }
+        let device = status.st_dev
+        let first = devices.first.withLock { first in
+            first[path] = first[path] ?? device
+            return first[path]
+        }
+        guard first == device else {
+            throw Unavailable(
+                "on another device than at first: was its file system unmounted? If it was moved for good, restart the reader")
+        }
+        return directory
+    }
+
+    // MARK: one file
+
+    /// What a file holds; nil when it is gone by now.
+    private static func content(of name: String, in directory: Descriptor) -> Entry.Content? {
+        // Looked at before it is opened, since opening a device or a FIFO may do something or wait; what is opened in the end is
+        // looked at again.
+        var status = stat()
+        guard fstatat(directory.raw, name, &status, 0) == 0 else {
+            let error = errno
+            if error == ENOENT, fstatat(directory.raw, name, &status, AT_SYMLINK_NOFOLLOW) != 0, errno == ENOENT { return nil }
+            return .problem(
+                error == ENOENT ? "expected a manifest, got a symbolic link that leads nowhere" : KernelError.text(of: error))
+        }
+        if status.st_mode & S_IFMT == S_IFCHR, status.st_rdev == nullDevice { return .disabled }
+        if let objection = objection(to: status) { return .problem(objection) }
+        do throws(KernelError) {
+            let file = try Descriptor.open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY, at: directory)
+            guard fstat(file.raw, &status) == 0 else { return .problem(KernelError.text(of: errno)) }
+            if let objection = objection(to: status) { return .problem(objection) }
+            let bytes = try file.readAll(limit: sizeLimit, named: name)
+            var after = stat()
+            guard fstat(file.raw, &after) == 0, sameVersion(status, after), bytes.count == Int(after.st_size) else {
+                return .problem("was written to while being read; it is read again at the next look")
+            }
+            return .manifest(bytes)
+        } catch {
+            return error.errno == ENOENT ? nil : .problem(error.errno == EFBIG ? tooLarge : KernelError.text(of: error.errno))
+        }
+    }
+
+    private static let nullDevice = dev_t(1 << 8 | 3)
+
+    private static let tooLarge = "expected at most \(sizeLimit) bytes"
+
+    private static func objection(to status: stat) -> String? {
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            return "expected a regular file or a symbolic link to one, got \(kind(of: status))"
+        }
+        if let distrust = distrust(status) { return distrust }
+        return status.st_size > sizeLimit ? tooLarge + ", got \(status.st_size)" : nil
+    }
+
+    private static func kind(of status: stat) -> String {
+        switch status.st_mode & S_IFMT {
+        case S_IFDIR: "a directory"
+        case S_IFIFO: "a FIFO"
+        case S_IFSOCK: "a socket"
+        case S_IFCHR, S_IFBLK: "a device"
+        default: "something else"
+        }
+    }
+
+    /// Who may write a manifest decides what runs as root: nobody but root and the reader. A group is theirs when it is root's or
+    /// the reader's own (umask 002).
+    private static func distrust(_ status: stat) -> String? {
+        let reader = geteuid()
+        guard status.st_uid == 0 || status.st_uid == reader else {
+            return "expected an owner of uid \(reader == 0 ? "0" : "0 or \(reader)"), got uid \(status.st_uid): chown it"
+        }
+        let byOthers = status.st_mode & S_IWOTH != 0
+        let byGroup = status.st_mode & S_IWGRP != 0 && status.st_gid != 0 && status.st_gid != getegid()
+        guard byOthers || byGroup else { return nil }
+        let mode = String(status.st_mode & 0o7777, radix: 8)
+        return "expected to be writable by its owner only, got mode \(mode): chmod \(byOthers ? "go-w" : "g-w") it"
+    }
+
+    private static func sameVersion(_ a: stat, _ b: stat) -> Bool {
+        a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec
+    }
+}

@@ -1,0 +1,33 @@
+internal import Glibc
+
+/// The records of the node's store, read again only where a file is another than before: each write makes a new one.
+struct RecordCache: Sendable {
+    private struct Fingerprint: Equatable {
+        var inode: ino_t
+        var seconds: Int
+        var nanoseconds: Int
+
+        init?(_ path: String) {
+            var info = stat()
+            guard lstat(path, &info) == 0 else { return nil }
+            (inode, seconds, nanoseconds) = (info.st_ino, info.st_mtim.tv_sec, info.st_mtim.tv_nsec)
+        }
+    }
+
+    private var known: [String: (fingerprint: Fingerprint, record: ContainerRecord)] = [:]
+
+    /// All records that can be read. One that cannot is lost: the store moves it aside, and it is made anew from what is seen.
+    mutating func update(from store: HostStore, in directory: String) throws(StoreError) -> [ContainerRecord] {
+        var next: [String: (fingerprint: Fingerprint, record: ContainerRecord)] = [:]
+        for name in try store.names() {
+            guard let fingerprint = Fingerprint("\(directory)/\(name)") else { continue }
+            if let same = known[name], same.fingerprint == fingerprint {
+                next[name] = same
+            } else if let record = try? store.read(ContainerRecord.self, name) {
+                next[name] = (fingerprint, record)
+            }
+        }
+        known = next
+        return next.values.map(\.record)
+    }
+}

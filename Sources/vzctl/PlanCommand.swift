@@ -1,0 +1,62 @@
+internal import ArgumentParser
+internal import VZPlan
+internal import VZReconciler
+
+/// `vzctl plan`: what a convergence would do, how disruptive, and why.
+struct PlanCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plan",
+        abstract: "Show what would change, how disruptive it is, and why; change nothing.",
+        discussion: "Exit codes: 0; 65 when manifests are invalid; with --detailed-exitcode 2 when there is something to do.")
+
+    @Argument(help: "Manifests, or directories of them, instead of the node's own.", completion: .file())
+    var paths: [String] = []
+
+    @Flag(help: "0: nothing to do, 1: failed, 2: something to do.")
+    var detailedExitcode = false
+
+    func run() throws {
+        try report {
+            let node = try NodeAccess(changing: false).node
+            let look = try node.look(only: paths.isEmpty ? nil : paths, remembering: false)
+            look.diagnostics.forEach(say)
+            let plan = Plan(containers: try look.targets.map { try node.plan($0).0 })
+            print(plan.text())
+            if !look.diagnostics.isEmpty {
+                throw Failure("there are invalid manifests; see above", detailedExitcode ? .failed : .invalidData)
+            }
+            if detailedExitcode && !plan.isEmpty { throw ExitCode(ExitStatus.changes.rawValue) }
+        }
+    }
+}
+
+/// `vzctl apply`: one convergence, now.
+struct Apply: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Converge every container once, with or without a daemon, under the same locks.",
+        discussion: "Exit codes: 0; 1 when a container failed; 65 when manifests are invalid: what is valid was applied.")
+
+    @Option(help: "Seconds that a container may take to stop before it is killed.")
+    var stopTimeout: Int = 120
+
+    func run() throws {
+        try report {
+            let node = try NodeAccess(changing: true).node
+            let look = try node.look(remembering: true)
+            look.diagnostics.forEach(say)
+            var done: [Plan.Container] = []
+            var failed = 0
+            for target in look.targets {
+                do {
+                    done.append(try node.converge(target, stopTimeout: .seconds(stopTimeout)).0)
+                } catch {
+                    say("vzctl: CT \(target.record.ctid) \(target.record.name): \(error)")
+                    failed += 1
+                }
+            }
+            print(Plan(containers: done).text(verb: "Applied"))
+            if failed > 0 { throw Failure("\(failed) container\(failed == 1 ? "" : "s") failed; see above") }
+            if !look.diagnostics.isEmpty { throw Failure("there are invalid manifests; see above", .invalidData) }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+internal import ArgumentParser
+internal import Glibc
+internal import VZIsolation
+internal import VZKernel
+internal import VZModel
+internal import VZReconciler
+
+/// The command line: one file per verb.
+@main
+struct VZCtl: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "vzctl",
+        abstract: "Containers as their manifests say: check, plan, apply, look, and get in.",
+        discussion: """
+            Environment: VZ_CONFIG_DIR (/usr/lib/vz.d:/etc/vz.d:/run/vz.d), VZ_STATE_DIR (/var/lib/vz), VZ_RUN_DIR (/run/vz), \
+            VZ_CGROUP (vz).
+            Exit codes: 0 done, 1 failed, 64 usage, 65 invalid manifests, 66 cannot read, 75 locked: try again, 77 not root; \
+            OpenVZ's verbs answer OpenVZ's numbers: 31 not running, 91 no such template.
+            """,
+        subcommands: [
+            Validate.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, List.self, Show.self, Status.self, Start.self,
+            Stop.self, Exec.self, Enter.self, TemplateCommand.self,
+        ])
+}
+
+/// Why a verb ended without its result: a message for people and an exit code.
+struct Failure: Error, CustomStringConvertible {
+    var description: String
+    var code: ExitStatus
+
+    init(_ description: String, _ code: ExitStatus = .failed) {
+        self.description = description
+        self.code = code
+    }
+}
+
+/// Exit codes: sysexits(3), and OpenVZ's for OpenVZ's verbs (`openvz.md` section 7).
+enum ExitStatus: Int32 {
+    case failed = 1
+    case changes = 2
+    case notRunning = 31
+    case noTemplate = 91
+    case invalidData = 65
+    case unknownContainer = 68
+    case temporary = 75
+    case notRoot = 77
+}
+
+/// What every verb on the node begins with.
+struct NodeAccess {
+    let node: Node
+
+    /// - Parameter changing: the verb makes changes, for which our control group must be there.
+    init(changing: Bool) throws {
+        guard geteuid() == 0 else { throw Failure("this verb needs root: run it as root", .notRoot) }
+        node = try Node(paths: NodePaths(environment: Node.environment), preparing: changing)
+    }
+
+    /// The container of that name or CTID, by the manifests and records as they stand.
+    func target(_ name: String, remembering: Bool = false) throws -> Node.Target {
+        let look = try node.look(remembering: remembering)
+        if let target = look.targets.first(where: { $0.record.name == name || String($0.record.ctid.number) == name }) {
+            return target
+        }
+        let known = look.targets.map { "\($0.record.name) (\($0.record.ctid))" }.joined(separator: ", ")
+        throw Failure(
+            "no container \"\(name)\": no manifest in \(node.paths.manifests.joined(separator: ", ")) declares it"
+                + (known.isEmpty ? "" : "; there are \(known)"), .unknownContainer)
+    }
+
+    /// The container, which must be running.
+    func running(_ name: String) throws -> (Node.Target, ContainerHandle, PidFD) {
+        let target = try target(name)
+        let handle = try node.core.observe(target.record.ctid).handle
+        guard let process = handle.process else {
+            throw Failure("CT \(target.record.ctid) \(target.record.name) is not running", .notRunning)
+        }
+        return (target, handle, process)
+    }
+}
+
+/// Runs a verb, and tells its failure on standard error.
+func report(_ body: () throws -> Void) throws {
+    do {
+        try body()
+    } catch let failure as Failure {
+        say("vzctl: \(failure)")
+        throw ExitCode(failure.code.rawValue)
+    } catch let error as KernelError {
+        say("vzctl: \(error)")
+        throw ExitCode(ExitStatus.failed.rawValue)
+    } catch let error as StoreError {
+        say("vzctl: \(error)")
+        throw ExitCode(ExitStatus.failed.rawValue)
+    }
+}
+
+/// A line for people, on standard error.
+func say(_ line: String) {
+    // There is nobody left to tell when standard error itself fails.
+    _ = Array((line + "\n").utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+}

@@ -1,0 +1,131 @@
+import Testing
+import VZManifest
+import VZModel
+import VZReconciler
+
+@Suite struct AcceptanceTests {
+    private func id(_ number: Int) throws -> ContainerID { try #require(ContainerID(number)) }
+
+    private func document(_ name: String, _ ctid: ContainerID? = nil, in file: String = "a.yaml", cpuunits: Int = 1000) -> ManifestDocument {
+        ManifestDocument(
+            spec: ContainerSpec(name: name, ctid: ctid, cpuunits: cpuunits), location: SourceLocation(file: file, line: 1, column: 1))
+    }
+
+    private func record(_ name: String, _ number: Int, from file: String = "a.yaml", base: UInt32 = 0x7000_0000) throws -> ContainerRecord {
+        ContainerRecord(
+            ctid: try id(number), name: name, idBase: base, accepted: ContainerSpec(name: name, ctid: try id(number)),
+            source: SourceLocation(file: file, line: 1, column: 1))
+    }
+
+    private func accept(
+        _ documents: [ManifestDocument], faulty: [String: String] = [:], rejected: Set<String> = [], files: Set<String> = ["a.yaml"],
+        removal: Acceptance.Removal = .certain, records: [ContainerRecord] = [], present: [Acceptance.Present] = []
+    ) -> Acceptance {
+        Acceptance(
+            of: .init(documents: documents, faulty: faulty, rejectedNames: rejected, files: files, removal: { _ in removal }),
+            on: .init(records: records, present: present))
+    }
+
+    @Test func aNewManifestGetsTheLowestFreeNumberAndIDs() throws {
+        let accepted = accept([document("b"), document("a"), document("c", try id(101))])
+        #expect(accepted.entries.map(\.record.name) == ["c", "a", "b"])
+        #expect(accepted.entries.map(\.record.ctid.number) == [101, 102, 103])
+        #expect(accepted.entries.map(\.record.idBase) == [0x7000_0000, 0x7001_0000, 0x7002_0000])
+        #expect(accepted.toRemember.count == 3)
+    }
+
+    @Test func aSecondLookRemembersNothingNew() throws {
+        let documents = [document("a"), document("b")]
+        let records = accept(documents).toRemember
+        #expect(accept(documents, records: records).toRemember.isEmpty)
+    }
+
+    @Test func anAllocatedNumberStaysWithItsName() throws {
+        let accepted = accept([document("a"), document("b")], records: [try record("b", 101)])
+        #expect(accepted.entries.map(\.record.name) == ["b", "a"])
+    }
+
+    @Test func theSameNumberInAnotherFileUnderAnotherNameIsAMove() throws {
+        let accepted = accept([document("new", try id(101), in: "b.yaml")], files: ["b.yaml"], records: [try record("old", 101)])
+        #expect(accepted.entries.count == 1)
+        #expect(accepted.entries[0].record.name == "new")
+        #expect(!accepted.entries[0].record.retired)
+        #expect(accepted.entries[0].record.idBase == 0x7000_0000)
+    }
+
+    @Test func aBrokenFileLeavesTheLastAcceptedInForce() throws {
+        let accepted = accept([], faulty: ["a.yaml": "a.yaml:3:4: broken"], records: [try record("web", 101)])
+        #expect(accepted.entries[0].lastKnownGood == "a.yaml:3:4: broken")
+        #expect(!accepted.entries[0].record.retired)
+        #expect(accepted.toRemember.isEmpty)
+    }
+
+    @Test func aFaultInOneDocumentKeepsThatOneAndTakesTheOther() throws {
+        let accepted = accept(
+            [document("b", try id(102), cpuunits: 5000)], faulty: ["a.yaml": "broken"], rejected: ["web"],
+            records: [try record("web", 101), try record("b", 102, base: 0x7001_0000)])
+        #expect(accepted.entries.map(\.record.retired) == [false, false])
+        #expect(accepted.entries[1].record.accepted.cpuunits == 5000)
+    }
+
+    @Test func aDocumentTakenOutOfAGoodFileIsRemoved() throws {
+        // The file is good and there, the document is not: it was removed for certain.
+        let accepted = accept([document("b", try id(102))], records: [try record("web", 101), try record("b", 102, base: 0x7001_0000)])
+        #expect(accepted.entries.map(\.record.retired) == [true, false])
+    }
+
+    @Test func aFileThatWasRemovedForCertainRetires() throws {
+        let accepted = accept([], files: [], records: [try record("web", 101)])
+        #expect(accepted.entries[0].record.retired)
+        #expect(accepted.toRemember.count == 1)
+    }
+
+    @Test func anUnreadableDirectoryRemovesNothing() throws {
+        let accepted = accept([], files: [], removal: .unknown, records: [try record("web", 101)])
+        #expect(!accepted.entries[0].record.retired)
+        #expect(accepted.entries[0].lastKnownGood?.contains("cannot be read") == true)
+    }
+
+    @Test func anEmptiedDirectoryRemovesOneButNotTwo() throws {
+        let one = try record("web", 101), two = try record("db", 102, from: "b.yaml", base: 0x7001_0000)
+        #expect(accept([], files: [], removal: .emptied, records: [one]).entries.map(\.record.retired) == [true])
+        #expect(accept([], files: [], removal: .emptied, records: [one, two]).entries.map(\.record.retired) == [false, false])
+    }
+
+    @Test func returningEqualsNeverRemoved() throws {
+        var retired = try record("web", 101)
+        retired.retired = true
+        let accepted = accept([document("web", try id(101))], records: [retired])
+        #expect(accepted.entries[0].record == (try record("web", 101)))
+    }
+
+    @Test func aRetiredNameDoesNotStandInTheWay() throws {
+        var retired = try record("web", 101)
+        retired.retired = true
+        let accepted = accept([document("web")], records: [retired, try record("web", 102, base: 0x7001_0000)])
+        #expect(accepted.entries.map(\.record.retired) == [true, false])
+    }
+
+    @Test func aRunningContainerWhoseRecordWasLostKeepsItsNumberAndIDs() throws {
+        let running = Acceptance.Present(ctid: try id(155), name: "web", idBase: 0x7005_0000)
+        let accepted = accept([document("web")], present: [running])
+        #expect(accepted.entries[0].record.ctid.number == 155)
+        #expect(accepted.entries[0].record.idBase == 0x7005_0000)
+    }
+
+    @Test func aNumberInUseByAnUnknownContainerIsNotGivenAway() throws {
+        let running = Acceptance.Present(ctid: try id(101), name: nil, idBase: 0x7000_0000)
+        let accepted = accept([document("web")], present: [running])
+        #expect(accepted.entries[0].record.ctid.number == 102)
+        #expect(accepted.entries[0].record.idBase == 0x7001_0000)
+    }
+
+    @Test func aThousandManifestsTakeMillisecondsNotSeconds() throws {
+        let documents = (0..<1000).map { document("c\($0)", in: "\($0).yaml") }
+        let files = Set(documents.map(\.location.file))
+        let records = accept(documents, files: files).toRemember
+        let start = ContinuousClock.now
+        #expect(accept(documents, files: files, records: records).toRemember.isEmpty)
+        #expect(ContinuousClock.now - start < .seconds(2), "linear work; a debug build takes some 30 ms")
+    }
+}

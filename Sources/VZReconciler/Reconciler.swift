@@ -11,8 +11,8 @@ internal import VZPlan
 public final class Reconciler: Sendable {
     /// Why a key is worked on.
     enum Key: Hashable, Sendable {
-        /// Read all manifests; `everything`: look at every container too, not only at those whose manifest changed.
-        case look(everything: Bool)
+        /// Read all manifests.
+        case look
         case container(ContainerID)
     }
 
@@ -28,6 +28,8 @@ public final class Reconciler: Sendable {
         var targets: [ContainerID: Node.Target] = [:]
         var progress: [ContainerID: Progress] = [:]
         var diagnostics: [String] = []
+        /// The next look goes to every container, not only to those whose manifest changed.
+        var everything = false
     }
 
     private let node: Node
@@ -71,24 +73,32 @@ public final class Reconciler: Sendable {
     }
 
     /// Asks for a look. - Parameter everything: at every container, not only where a manifest changed.
-    public func look(everything: Bool) { queue.add(.look(everything: everything)) }
+    public func look(everything: Bool) {
+        if everything { state.withLock { $0.everything = true } }
+        queue.add(.look)
+    }
 
     // MARK: Work
 
     private func work(_ key: Key) {
         switch key {
-        case .look(let everything): readAll(everything: everything)
+        case .look: readAll()
         case .container(let ctid): converge(ctid)
         }
     }
 
-    private func readAll(everything: Bool) {
+    private func readAll() {
+        let everything = state.withLock { state in
+            defer { state.everything = false }
+            return state.everything
+        }
         let look: Node.Look
         do {
             look = try node.look(remembering: true)
         } catch {
             log.error("look: \(error)")
-            queue.add(.look(everything: true), after: .seconds(5))
+            state.withLock { $0.everything = true }
+            queue.add(.look, after: .seconds(5))
             return
         }
         let (changed, news) = state.withLock { state -> ([ContainerID], [String]) in

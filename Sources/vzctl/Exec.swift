@@ -53,7 +53,7 @@ private func runInside(_ name: String, _ command: [String], onTerminal: Bool) th
             let terminal = try PseudoTerminal(inRootOf: process)
             exit = try TerminalSession(terminal).run(try entry.run(in: process, group: handle.group, terminal: terminal))
         } else {
-            exit = try entry.run(in: process, group: handle.group).waitAsParent()
+            exit = try SignalRelay.wait(for: entry.run(in: process, group: handle.group))
         }
         switch exit {
         case .code(let code): status = code

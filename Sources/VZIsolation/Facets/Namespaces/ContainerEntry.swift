@@ -11,9 +11,10 @@ public struct ContainerEntry: Sendable {
         self.environment = environment
     }
 
-    /// Starts the program with our own standard input, output and error.
+    /// Starts the program with our own standard input, output and error, in a session of its own: should one of them be a terminal of
+    /// the host's, it is none that a program inside can control or type into (TIOCSTI).
     public func run(in process: PidFD, group: ControlGroup) throws(KernelError) -> PidFD {
-        try launch(process, group, streams: [])
+        try launch(process, group, streams: [.newSession])
     }
 
     /// Starts the program in a session of its own on a terminal of the container's.

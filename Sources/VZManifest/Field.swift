@@ -1,19 +1,9 @@
-internal import VZModel
+public import VZModel
 
 /// One field of a manifest: everything that the parser, the writer, the JSON Schema and `vzctl explain` know about it.
 ///
 /// A field is added by one entry in `FieldTable.all`.
 public struct Field: Sendable {
-    /// How much a change of a field disturbs what runs, by the names that `lifecycle` and plans use.
-    public enum Disruption: String, Sendable, CaseIterable {
-        /// At once; nothing is restarted.
-        case live
-        /// At the next start of the container.
-        case restart
-        /// With a new root or a new container only.
-        case recreate
-    }
-
     /// Where it stands: `spec.cpuunits`.
     public let path: String
     /// The last part of the path: `cpuunits`.

@@ -1,3 +1,5 @@
+public import VZModel
+
 /// One step of convergence: what is shown in a plan and, the very same value, what is executed.
 ///
 /// Every change is idempotent: making it twice does what making it once does.
@@ -52,15 +54,6 @@ public struct Change: Equatable, Sendable, Codable {
             self.before = before
             self.after = after
         }
-    }
-}
-
-/// How much a change disturbs what runs.
-public enum Disruption: String, Sendable, Codable, Comparable, CaseIterable {
-    case live, restart, recreate
-
-    public static func < (a: Self, b: Self) -> Bool {
-        (allCases.firstIndex(of: a) ?? 0) < (allCases.firstIndex(of: b) ?? 0)
     }
 }
 

@@ -2,7 +2,7 @@
 ///
 /// A value of this type says everything that a manifest can say and nothing of the host. Fields carry OpenVZ's own names and units
 /// (`openvz.md` sections 2 and 3).
-public struct ContainerSpec: Equatable, Sendable, Codable {
+public struct ContainerSpec: Equatable, Sendable {
     /// Unique on the node; a DNS label (RFC 1123, 1…63 characters).
     public var name: String
     /// 101…2147483644; `nil` lets the node allocate one and remember it.

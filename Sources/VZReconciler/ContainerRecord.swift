@@ -31,6 +31,40 @@ public struct ContainerRecord: Equatable, Sendable, Codable {
     }
 }
 
+extension ContainerRecord {
+    private enum Key: String, CodingKey {
+        case ctid, name, idBase, manifest, source, retired, rootTemplate
+    }
+
+    /// The accepted manifest is kept as a manifest: another version of vz reads it as it reads any, with its own defaults for fields
+    /// that were not there yet.
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Key.self)
+        try container.encode(ctid, forKey: .ctid)
+        try container.encode(name, forKey: .name)
+        try container.encode(idBase, forKey: .idBase)
+        try container.encode(ManifestWriter.yaml(accepted), forKey: .manifest)
+        try container.encode(source, forKey: .source)
+        try container.encode(retired, forKey: .retired)
+        try container.encodeIfPresent(rootTemplate, forKey: .rootTemplate)
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Key.self)
+        let parsed = ManifestParser.parse(Array(try container.decode(String.self, forKey: .manifest).utf8), file: "record")
+        guard let document = parsed.documents.first else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .manifest, in: container, debugDescription: parsed.diagnostics.first?.description ?? "no document")
+        }
+        self.init(
+            ctid: try container.decode(ContainerID.self, forKey: .ctid), name: try container.decode(String.self, forKey: .name),
+            idBase: try container.decode(UInt32.self, forKey: .idBase), accepted: document.spec,
+            source: try container.decode(SourceLocation.self, forKey: .source),
+            retired: try container.decode(Bool.self, forKey: .retired),
+            rootTemplate: try container.decodeIfPresent(String.self, forKey: .rootTemplate))
+    }
+}
+
 /// An administrator's word that goes before the manifest's `state`, until it is taken back.
 public struct StateOverride: Equatable, Sendable, Codable {
     public var state: RunState

@@ -13,7 +13,8 @@ import VZPlan
         env: [String: String] = [:], template: String? = "busybox", reason: Reason = .wanted
     ) throws -> DesiredContainer {
         DesiredContainer(
-            ctid: try #require(ContainerID(101)), name: "web", source: "web.yaml:1", state: state, stateReason: reason, template: template,
+            ctid: try #require(ContainerID(101)), name: "web", source: "web.yaml:1", state: state, stateReason: reason,
+            template: template,
             start: StartParameters(init: argv, env: env), wish: Wish(settings: settings))
     }
 
@@ -88,7 +89,9 @@ import VZPlan
             ["cpu.weight": .number(5), "memory.max": .unlimited]
         }
         #expect(same.isEmpty)
-        let other = Planner.changes(from: running([with(Self.weight, "1", .number(1)), Self.ram, Self.hostname]), to: try desired()) {
+        let other = Planner.changes(
+            from: running([with(Self.weight, "1", .number(1)), Self.ram, Self.hostname]), to: try desired()
+        ) {
             ["cpu.weight": .number(100)]
         }
         #expect(other.count == 1)
@@ -102,7 +105,8 @@ import VZPlan
 
     @Test func whatOnlyAStartBringsIsHeldAndSaysHow() throws {
         let changes = Planner.changes(
-            from: running([Self.weight, Self.ram, Self.hostname]), to: try desired(init: ["/bin/sh"], env: ["A": "b"], template: "debian"))
+            from: running([Self.weight, Self.ram, Self.hostname]),
+            to: try desired(init: ["/bin/sh"], env: ["A": "b"], template: "debian"))
         #expect(changes.map(\.field) == ["init", "env", "template"])
         #expect(changes.map(\.disruption) == [.restart, .restart, .recreate])
         #expect(changes.allSatisfy { $0.action == .wait && $0.held != nil })
@@ -122,12 +126,14 @@ import VZPlan
 @Suite struct PlanTextTests {
     private func container(_ changes: [Change], unsupported: [Unsupported] = [], problem: String? = nil) throws -> Plan.Container {
         Plan.Container(
-            ctid: try #require(ContainerID(101)), name: "web", source: "/etc/vz.d/web.yaml:1", changes: changes, unsupported: unsupported,
+            ctid: try #require(ContainerID(101)), name: "web", source: "/etc/vz.d/web.yaml:1", changes: changes,
+            unsupported: unsupported,
             problem: problem)
     }
 
     private let edit = Change(
-        action: .set(Setting(field: "cpuunits", value: "2000", kernelName: "cpu.weight", kernelValue: .number(200))), field: "cpuunits",
+        action: .set(Setting(field: "cpuunits", value: "2000", kernelName: "cpu.weight", kernelValue: .number(200))),
+        field: "cpuunits",
         before: "1000", after: "2000", kernel: .init(name: "cpu.weight", before: .number(100), after: .number(200)))
 
     @Test func aLiveChangeShowsBothTerms() throws {

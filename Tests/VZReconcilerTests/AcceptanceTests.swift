@@ -6,19 +6,25 @@ import VZReconciler
 @Suite struct AcceptanceTests {
     private func id(_ number: Int) throws -> ContainerID { try #require(ContainerID(number)) }
 
-    private func document(_ name: String, _ ctid: ContainerID? = nil, in file: String = "a.yaml", cpuunits: Int = 1000) -> ManifestDocument {
+    private func document(_ name: String, _ ctid: ContainerID? = nil, in file: String = "a.yaml", cpuunits: Int = 1000)
+        -> ManifestDocument
+    {
         ManifestDocument(
-            spec: ContainerSpec(name: name, ctid: ctid, cpuunits: cpuunits), location: SourceLocation(file: file, line: 1, column: 1))
+            spec: ContainerSpec(name: name, ctid: ctid, cpuunits: cpuunits),
+            location: SourceLocation(file: file, line: 1, column: 1))
     }
 
-    private func record(_ name: String, _ number: Int, from file: String = "a.yaml", base: UInt32 = 0x7000_0000) throws -> ContainerRecord {
+    private func record(_ name: String, _ number: Int, from file: String = "a.yaml", base: UInt32 = 0x7000_0000) throws
+        -> ContainerRecord
+    {
         ContainerRecord(
             ctid: try id(number), name: name, idBase: base, accepted: ContainerSpec(name: name, ctid: try id(number)),
             source: SourceLocation(file: file, line: 1, column: 1))
     }
 
     private func accept(
-        _ documents: [ManifestDocument], faulty: [String: String] = [:], rejected: Set<String> = [], files: Set<String> = ["a.yaml"],
+        _ documents: [ManifestDocument], faulty: [String: String] = [:], rejected: Set<String> = [],
+        files: Set<String> = ["a.yaml"],
         removal: Acceptance.Removal = .certain, records: [ContainerRecord] = [], present: [Acceptance.Present] = []
     ) -> Acceptance {
         Acceptance(
@@ -70,7 +76,8 @@ import VZReconciler
 
     @Test func aDocumentTakenOutOfAGoodFileIsRemoved() throws {
         // The file is good and there, the document is not: it was removed for certain.
-        let accepted = accept([document("b", try id(102))], records: [try record("web", 101), try record("b", 102, base: 0x7001_0000)])
+        let accepted = accept(
+            [document("b", try id(102))], records: [try record("web", 101), try record("b", 102, base: 0x7001_0000)])
         #expect(accepted.entries.map(\.record.retired) == [true, false])
     }
 
@@ -87,7 +94,8 @@ import VZReconciler
     }
 
     @Test func anEmptiedDirectoryRemovesOneButNotTwo() throws {
-        let one = try record("web", 101), two = try record("db", 102, from: "b.yaml", base: 0x7001_0000)
+        let one = try record("web", 101)
+        let two = try record("db", 102, from: "b.yaml", base: 0x7001_0000)
         #expect(accept([], files: [], removal: .emptied, records: [one]).entries.map(\.record.retired) == [true])
         #expect(accept([], files: [], removal: .emptied, records: [one, two]).entries.map(\.record.retired) == [false, false])
     }

@@ -49,7 +49,9 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(1))) func aKeyIsNeverWorkedOnTwiceAtOnceAndNoRequestIsLost() async {
-        let done = Collected(), last = Mutex(0), written = Mutex(0)
+        let done = Collected()
+        let last = Mutex(0)
+        let written = Mutex(0)
         let queue = WorkQueue<Int> { key in
             done.enter(key)
             // Whoever works after a request sees what stood there when it was made.

@@ -63,14 +63,16 @@ let package = Package(
         .executableTarget(
             name: "vzctl",
             dependencies: ["VZModel", "VZManifest", "VZPlan", "VZKernel", "VZIsolation", "VZReconciler", argumentParser, logging],
-            swiftSettings: strict),
+            exclude: ["Manual"], swiftSettings: strict),
 
         .testTarget(name: "VZModelTests", dependencies: ["VZModel"], swiftSettings: strict),
         .testTarget(
-            name: "VZManifestTests", dependencies: ["VZModel", "VZManifest"], exclude: ["Fixtures"], swiftSettings: strict),
+            name: "VZManifestTests", dependencies: ["VZModel", "VZManifest"], exclude: ["Fixtures", "OpenVZSamples", "pyyaml.py"],
+            swiftSettings: strict),
         .testTarget(name: "VZPlanTests", dependencies: ["VZModel", "VZPlan"], swiftSettings: strict),
         .testTarget(
-            name: "VZReconcilerTests", dependencies: ["VZModel", "VZManifest", "VZPlan", "VZReconciler"], swiftSettings: strict),
+            name: "VZReconcilerTests", dependencies: ["VZModel", "VZManifest", "VZPlan", "VZIsolation", "VZReconciler"],
+            swiftSettings: strict),
         // Root and a real kernel: run natively (cgroup v1) and in the virtual machine (cgroup v2).
         .testTarget(
             name: "KernelTests",

@@ -31,6 +31,8 @@ enum CoreScalar: Equatable {
 
     /// What the text means when it stands plain.
     static func resolvePlain(_ text: String) -> CoreScalar {
+        // Most texts can be nothing but a string by their first character.
+        if let first = text.utf8.first, !isDigit(first), !"~nNtTfF.+-".utf8.contains(first) { return .string(text) }
         switch text {
         case "", "~", "null", "Null", "NULL": return .null
         case "true", "True", "TRUE": return .bool(true)
@@ -63,7 +65,6 @@ enum CoreScalar: Equatable {
             let (scaled, over) = value.multipliedReportingOverflow(by: radix)
             let (sum, overAgain) = scaled.addingReportingOverflow(Int64(digit))
             value = over || overAgain ? .max : sum
-            if value == .max { break }
         }
         return value
     }

@@ -2,9 +2,9 @@ public import VZModel
 
 /// One field of a manifest: everything that the parser, the writer, the JSON Schema and `vzctl explain` know about it.
 ///
-/// A field is added by one entry in `FieldTable.all`.
-public struct Field: Sendable {
-    /// Where it stands: `spec.cpuunits`.
+/// A field is added by one entry in the parts of `FieldTable.all`.
+public final class Field: Sendable {
+    /// Where it stands: `spec.cpuunits`. A field of each mapping in a list has `[]` before its name: `spec.network.veth[].mac`.
     public let path: String
     /// The last part of the path: `cpuunits`.
     public let name: String
@@ -18,6 +18,10 @@ public struct Field: Sendable {
     public let disruption: Disruption?
     /// Whether a document must have it.
     public let required: Bool
+    /// The kinds of documents that need not have it all the same.
+    let optionalIn: Set<ManifestKind>
+    /// The kinds of documents that may have it.
+    public let kinds: Set<ManifestKind>
     /// What it means, and what leaving it out means, in one or two sentences.
     public let summary: String
 
@@ -31,10 +35,16 @@ public struct Field: Sendable {
     public var typeDescription: String { type.description }
 
     /// The value when the field is left out, as a manifest spells it; `nil` when that is no value that could be written.
-    public var defaultText: String? { required ? nil : get(Draft()).map { YAMLText.flow($0) } }
+    public var defaultText: String? { required ? nil : get(Draft()).map { YAMLText.flow($0, of: self) } }
 
     /// The documentation of the field, in a few lines.
     public var explanation: String {
+        let table = facts.map { name, text in "  " + name + String(repeating: " ", count: 10 - name.count) + text }
+        return ([path] + table + ["", "  " + summary]).joined(separator: "\n")
+    }
+
+    /// What there is to say in a word or two, each with its name.
+    var facts: [(name: String, text: String)] {
         var rows = [("type", typeDescription)]
         if !unit.isEmpty { rows.append(("unit", unit)) }
         if required { rows.append(("default", "none: must be given")) }
@@ -46,19 +56,11 @@ public struct Field: Sendable {
         case .recreate: rows.append(("change", "recreate: takes effect with a new root only"))
         case nil: break
         }
-        let table = rows.map { name, text in "  " + name + String(repeating: " ", count: 10 - name.count) + text }
-        return ([path] + table + ["", "  " + summary]).joined(separator: "\n")
+        if kinds != Set(ManifestKind.allCases) {
+            rows.append(("in", ManifestKind.allCases.filter(kinds.contains).map(\.rawValue).joined(separator: ", ")))
+        }
+        return rows
     }
-}
-
-/// A document under construction: what the fields of the table are put into and taken from.
-struct Draft: Sendable {
-    var spec = ContainerSpec(name: "")
-    var labels: [String: String] = [:]
-}
-
-extension Field {
-    typealias Path<Value> = any WritableKeyPath<Draft, Value> & Sendable
 
     /// What every kind of field has besides its path and its place in the draft.
     struct About {
@@ -66,10 +68,12 @@ extension Field {
         var openVZ: String?
         var disruption: Disruption?
         var required = false
+        var optionalIn: Set<ManifestKind> = []
+        var kinds = Set(ManifestKind.allCases)
         var summary: String
     }
 
-    private init(
+    init(
         _ path: String, _ type: FieldType, _ about: About, put: @escaping @Sendable (inout Draft, FieldValue) -> Void,
         get: @escaping @Sendable (Draft) -> FieldValue?
     ) {
@@ -82,99 +86,32 @@ extension Field {
         self.openVZKey = about.openVZ
         self.disruption = about.disruption
         self.required = about.required
+        self.optionalIn = about.optionalIn
+        self.kinds = about.kinds
         self.summary = about.summary
         self.put = put
         self.get = get
     }
+}
 
-    /// A mapping that other entries of the table stand in.
-    static func group(_ path: String, _ about: About) -> Field {
-        Field(path, .group, about, put: { _, _ in }, get: { _ in nil })
-    }
+/// What a document declares.
+public enum ManifestKind: String, Sendable, Hashable, CaseIterable {
+    /// A container.
+    case container = "Container"
+    /// What containers that name it start from.
+    case profile = "Profile"
+    /// What every container of the node starts from; there is one such document at most.
+    case defaults = "Defaults"
+}
 
-    /// A word that is always the same.
-    static func constant(_ path: String, _ word: String, _ about: About) -> Field {
-        Field(path, .word([word]), about, put: { _, _ in }, get: { _ in .text(word) })
-    }
-
-    static func word<Value: RawRepresentable<String> & CaseIterable & SendableMetatype>(
-        _ path: String, _ place: Path<Value>, _ about: About
-    ) -> Field {
-        Field(path, .word(Value.allCases.map(\.rawValue)), about) { draft, value in
-            if case .text(let text) = value, let word = Value(rawValue: text) { draft[keyPath: place] = word }
-        } get: { draft in
-            .text(draft[keyPath: place].rawValue)
-        }
-    }
-
-    static func integer(_ path: String, _ place: Path<Int>, _ range: ClosedRange<Int>, _ about: About) -> Field {
-        Field(path, .integer(range), about) { draft, value in
-            if case .integer(let number) = value { draft[keyPath: place] = number }
-        } get: { draft in
-            .integer(draft[keyPath: place])
-        }
-    }
-
-    static func ctid(_ path: String, _ place: Path<ContainerID?>, _ about: About) -> Field {
-        Field(path, .integer(ContainerID.range), about) { draft, value in
-            if case .integer(let number) = value { draft[keyPath: place] = ContainerID(number) }
-        } get: { draft in
-            draft[keyPath: place].map { .integer($0.number) }
-        }
-    }
-
-    static func text(_ path: String, _ place: Path<String>, _ rule: TextRule, _ about: About) -> Field {
-        Field(path, .text(rule), about) { draft, value in
-            if case .text(let text) = value { draft[keyPath: place] = text }
-        } get: { draft in
-            .text(draft[keyPath: place])
-        }
-    }
-
-    static func text(_ path: String, _ place: Path<String?>, _ rule: TextRule, _ about: About) -> Field {
-        Field(path, .text(rule), about) { draft, value in
-            if case .text(let text) = value { draft[keyPath: place] = text }
-        } get: { draft in
-            draft[keyPath: place].map { .text($0) }
-        }
-    }
-
-    /// A list that is never empty; its first element may have a rule of its own.
-    static func list(
-        _ path: String, _ place: Path<[String]>, first: TextRule, rest: TextRule, _ about: About
-    ) -> Field {
-        Field(path, .list(first: first, rest: rest), about) { draft, value in
-            if case .list(let list) = value { draft[keyPath: place] = list }
-        } get: { draft in
-            .list(draft[keyPath: place])
-        }
-    }
-
-    static func map(
-        _ path: String, _ place: Path<[String: String]>, names: TextRule, values: TextRule, _ about: About
-    ) -> Field {
-        Field(path, .map(names: names, values: values), about) { draft, value in
-            if case .map(let map) = value { draft[keyPath: place] = map }
-        } get: { draft in
-            .map(draft[keyPath: place])
-        }
-    }
-
-    /// Bytes of memory, rounded up to pages.
-    static func size(_ path: String, _ place: Path<Int64?>, minimum: Int64, _ about: About) -> Field {
-        Field(path, .size(minimum: minimum), about) { draft, value in
-            if case .size(let bytes) = value { draft[keyPath: place] = bytes }
-        } get: { draft in
-            draft[keyPath: place].map { .size($0) }
-        }
-    }
-
-    /// One of OpenVZ's user beancounters. Its default is to be left out, which is no bound.
-    static func beancounter(_ beancounter: Beancounter, equal: Bool, _ about: About) -> Field {
-        Field("spec.beancounters.\(beancounter.rawValue)", .bounds(equal: equal), about) { draft, value in
-            if case .bounds(let bounds) = value { draft.spec.beancounters[beancounter] = bounds }
-        } get: { draft in
-            draft.spec.beancounters[beancounter].map { .bounds($0) }
-        }
-    }
+/// A document under construction: what the fields of the table are put into and taken from.
+struct Draft: Sendable {
+    var kind = ManifestKind.container
+    var spec = ContainerSpec(name: "")
+    var labels: [String: String] = [:]
+    /// The name of the profile that the document asks for.
+    var profile: String?
+    /// One element of a list of mappings.
+    var interface = EthernetInterface(name: "")
+    var mount = MountSpec(source: "", target: "")
 }

@@ -9,5 +9,14 @@ public enum ManifestFileName {
         return suffixes.contains { name.hasSuffix($0) && name.utf8.count > $0.utf8.count }
     }
 
+    /// The name of the directory whose manifests are merged into those of a file: `web.yaml.d` for `web.yaml`.
+    public static func dropIns(of name: String) -> String { name + ".d" }
+
+    /// The manifest's name that a directory of drop-ins belongs to; `nil` when it is none.
+    public static func manifest(ofDropIns name: String) -> String? {
+        guard name.hasSuffix(".d"), case let manifest = String(name.dropLast(2)), isManifest(manifest) else { return nil }
+        return manifest
+    }
+
     private static let suffixes = [".yaml", ".yml", ".json"]
 }

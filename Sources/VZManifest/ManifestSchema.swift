@@ -1,36 +1,48 @@
 internal import VZModel
 
-/// The JSON Schema of manifests, for editors and for checks away from the node.
+/// The JSON Schemas of manifests, for editors and for checks away from the node.
 public enum ManifestSchema {
-    /// Draft-07, made of the table of fields; the same text every time.
+    /// Draft-07 for one kind of document, made of the table of fields; the same text every time.
     ///
-    /// It says what can be said about one value. That a barrier equals its limit, that swap needs ram, and that names are unique is
-    /// the parser's to check.
-    public static func jsonSchema() -> String {
+    /// It says what can be said about one value by itself. What several values or several documents say together (that swap needs ram,
+    /// that names are unique, the consistency rules) is the parser's to check, and so are forms of text that take more than a regular
+    /// expression: an IPv6 address, ranges that ascend, a length in bytes.
+    public static func jsonSchema(of kind: ManifestKind = .container) -> String {
+        let what =
+            switch kind {
+            case .container: "a container, in OpenVZ's own terms."
+            case .profile: "what containers that name it start from."
+            case .defaults: "what every container of the node starts from."
+            }
         var members: [(String, JSON)] = [
             ("$schema", .string("http://json-schema.org/draft-07/schema#")),
-            ("title", .string("Container manifest")),
-            ("description", .string("One document of /etc/vz.d: a container, in OpenVZ's own terms.")),
+            ("title", .string("\(kind.rawValue) manifest")),
+            ("description", .string("One document of /etc/vz.d: \(what)")),
         ]
-        members += group("")
+        members += group("", kind)
         return JSON.object(members).pretty() + "\n"
     }
 
-    private static func group(_ path: String) -> [(String, JSON)] {
-        let fields = FieldTable.children[path] ?? []
-        let required = fields.filter(\.required)
+    private static func group(_ path: String, _ kind: ManifestKind) -> [(String, JSON)] {
+        let fields = (FieldTable.children[path] ?? []).filter { $0.kinds.contains(kind) }
+        let required = fields.filter { $0.required && !$0.optionalIn.contains(kind) }
         var members: [(String, JSON)] = [("type", .string("object"))]
         if !required.isEmpty { members.append(("required", .array(required.map { .string($0.name) }))) }
-        members.append(("properties", .object(fields.map { ($0.name, schema(of: $0)) })))
+        members.append(("properties", .object(fields.map { ($0.name, schema(of: $0, kind)) })))
         members.append(("additionalProperties", .bool(false)))
         return members
     }
 
-    private static func schema(of field: Field) -> JSON {
+    private static func schema(of field: Field, _ kind: ManifestKind) -> JSON {
         var members: [(String, JSON)] = [("title", .string(title(of: field))), ("description", .string(field.summary))]
-        if case .group = field.type { return .object(members + group(field.path)) }
-        members += constraints(of: field.type)
-        if !field.required, let value = field.get(Draft()) { members.append(("default", json(value))) }
+        switch field.type {
+        case .group: return .object(members + group(field.path, kind))
+        case .records:
+            members += [("type", .string("array")), ("items", .object(group("\(field.path)[]", kind)))]
+        case .word where field.path == "kind": return .object(members + [("enum", .array([.string(kind.rawValue)]))])
+        default: members += constraints(of: field.type)
+        }
+        if !field.required, let value = field.get(Draft()) { members.append(("default", json(value, of: field))) }
         return .object(members)
     }
 
@@ -42,38 +54,68 @@ public enum ManifestSchema {
 
     private static func constraints(of type: FieldType) -> [(String, JSON)] {
         switch type {
-        case .group: return [("type", .string("object"))]
+        case .group, .records: return []
         case .word(let words): return [("enum", .array(words.map { .string($0) }))]
+        case .bool: return [("type", .string("boolean"))]
         case .integer(let range): return integer(from: range.lowerBound) + [("maximum", .integer(range.upperBound))]
+        case .decimal(let range):
+            return [
+                ("type", .string("number")), ("minimum", .integer(Int(range.lowerBound))),
+                ("maximum", .integer(Int(range.upperBound))),
+            ]
         case .text(let rule): return text(rule)
+        case .texts(let rule, let isSet): return list(rule, isSet: isSet)
         case .list(let first, let rest):
             return [
                 ("type", .string("array")), ("minItems", .integer(1)),
                 ("items", .array([.object(text(first))])), ("additionalItems", .object(text(rest))),
             ]
+        case .inherited(let rule):
+            return [("anyOf", .array([.object([("enum", .array([.string("inherit")]))]), .object(list(rule, isSet: true))]))]
         case .map(let names, let values):
             return [
                 ("type", .string("object")), ("propertyNames", .object(text(names))),
                 ("additionalProperties", .object(text(values))),
             ]
-        case .size(let minimum):
-            let size: [(String, JSON)] = [
-                ("type", .string("string")), ("pattern", .string((minimum > 0 ? "^(?=.*[1-9])" : "^") + Size.pattern)),
-            ]
-            return [("anyOf", .array([.object(integer(from: Int(minimum))), .object(size)]))]
-        case .bounds:
-            let bound = JSON.object([("anyOf", .array([.object(integer(from: 0)), unlimited]))])
-            let part = "(0|[1-9][0-9]*|unlimited)"
-            let pair: [(String, JSON)] = [
-                ("type", .string("object")), ("required", .array([.string("barrier"), .string("limit")])),
-                ("properties", .object([("barrier", bound), ("limit", bound)])), ("additionalProperties", .bool(false)),
-            ]
-            let text: [(String, JSON)] = [("type", .string("string")), ("pattern", .string("^\(part):\(part)$"))]
-            return [("anyOf", .array([.object(integer(from: 0)), unlimited, .object(text), .object(pair)]))]
+        case .size(let minimum, _): return size(minimum)
+        case .bounds(let rule): return bounds(rule)
+        case .duration: return [("type", .string("string")), pattern("^(0|[1-9][0-9]*)[smh]$")]
         }
     }
 
-    private static let unlimited = JSON.object([("enum", .array([.string("unlimited")]))])
+    private static func list(_ rule: TextRule, isSet: Bool) -> [(String, JSON)] {
+        let items: [(String, JSON)] = [("type", .string("array")), ("items", .object(text(rule)))]
+        return isSet ? items + [("uniqueItems", .bool(true))] : items
+    }
+
+    private static func size(_ minimum: Int64) -> [(String, JSON)] {
+        let size: [(String, JSON)] = [("type", .string("string")), pattern((minimum > 0 ? "^(?=.*[1-9])" : "^") + Size.pattern)]
+        let bytes = integer(from: Int(minimum)) + [("maximum", .integer(Int(Size.largest)))]
+        return [("anyOf", .array([.object(bytes), .object(size)]))]
+    }
+
+    private static func bounds(_ rule: BoundsRule) -> [(String, JSON)] {
+        let number = "(0|[1-9][0-9]*)"
+        let suffixed = "([0-9]+([Bb]|(\\.[0-9]+)?[KkMmGgTtPp]))"
+        var parts = [number]
+        var alone = [JSON.object(integer(from: 0))]
+        if rule.unit != .items {
+            parts.append(suffixed)
+            alone.append(.object([("type", .string("string")), pattern("^\(suffixed)$")]))
+        }
+        if rule.isUnlimitedKnown {
+            parts.append("unlimited")
+            alone.append(.object([("enum", .array([.string("unlimited")]))]))
+        }
+        let part = "(" + parts.joined(separator: "|") + ")"
+        let one = JSON.object([("anyOf", .array(alone))])
+        let pair: [(String, JSON)] = [
+            ("type", .string("object")), ("required", .array([.string(rule.lower), .string(rule.upper)])),
+            ("properties", .object([(rule.lower, one), (rule.upper, one)])), ("additionalProperties", .bool(false)),
+        ]
+        let text: [(String, JSON)] = [("type", .string("string")), pattern("^\(part):\(part)$")]
+        return [("anyOf", .array(alone + [.object(text), .object(pair)]))]
+    }
 
     private static func integer(from minimum: Int) -> [(String, JSON)] {
         [("type", .string("integer")), ("minimum", .integer(minimum))]
@@ -81,59 +123,28 @@ public enum ManifestSchema {
 
     /// Lengths are bytes to the parser and characters to JSON Schema: its bound is never the narrower one.
     private static func text(_ rule: TextRule) -> [(String, JSON)] {
-        [
+        if !rule.words.isEmpty { return [("enum", .array(rule.words.map { .string($0) }))] }
+        return [
             ("type", .string("string")), ("minLength", .integer(min(1, rule.length.lowerBound))),
-            ("maxLength", .integer(rule.length.upperBound)), ("pattern", .string(rule.pattern)),
+            ("maxLength", .integer(rule.length.upperBound)), pattern(rule.pattern),
         ]
     }
 
-    private static func json(_ value: FieldValue) -> JSON {
+    /// To some languages, Python among them, `$` is also before a line break at the end.
+    private static func pattern(_ pattern: String) -> (String, JSON) {
+        ("pattern", .string(pattern.hasSuffix("$") ? pattern + "(?!\\n)" : pattern))
+    }
+
+    private static func json(_ value: FieldValue, of field: Field) -> JSON {
         switch value {
         case .text(let text): .string(text)
+        case .bool(let bool): .bool(bool)
         case .integer(let number): .integer(number)
         case .list(let list): .array(list.map { .string($0) })
         case .map(let map): .object(map.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
-        case .size, .bounds: .string(YAMLText.flow(value))
+        case .records: .array([])
+        case .size(0): .integer(0)
+        case .decimal, .size, .duration, .bounds, .lowerBound, .upperBound: .string(YAMLText.flow(value, of: field))
         }
-    }
-}
-
-/// JSON whose members keep their order.
-indirect enum JSON {
-    case object([(String, JSON)])
-    case array([JSON])
-    case string(String)
-    case integer(Int)
-    case bool(Bool)
-
-    func pretty(_ indent: String = "") -> String {
-        let inner = indent + "  "
-        switch self {
-        case .object(let members):
-            if members.isEmpty { return "{}" }
-            let lines = members.map { "\(inner)\(Self.quoted($0.0)): \($0.1.pretty(inner))" }
-            return "{\n" + lines.joined(separator: ",\n") + "\n\(indent)}"
-        case .array(let items):
-            let isShort = items.allSatisfy { if case .object = $0 { false } else { true } }
-            if isShort { return "[" + items.map { $0.pretty(inner) }.joined(separator: ", ") + "]" }
-            return "[\n" + items.map { inner + $0.pretty(inner) }.joined(separator: ",\n") + "\n\(indent)]"
-        case .string(let text): return Self.quoted(text)
-        case .integer(let number): return String(number)
-        case .bool(let bool): return bool ? "true" : "false"
-        }
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var out = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": out += "\\\(scalar)"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: out.unicodeScalars.append(scalar)
-            }
-        }
-        return out + "\""
     }
 }

@@ -18,25 +18,37 @@ public struct SourceLocation: Equatable, Hashable, Comparable, Sendable, Codable
     public var description: String { "\(Quoting.visible(file)):\(line):\(column)" }
 }
 
-/// One mistake in a manifest, at its place.
+/// One mistake in a manifest, at its place; or something that is no mistake but worth a word.
 public struct Diagnostic: Equatable, Sendable, CustomStringConvertible {
     public let location: SourceLocation
     /// Path of the field, such as `spec.cpuunits`; empty when the mistake lies in no field.
     public let field: String
     /// What was expected, and what stands there.
     public let message: String
+    /// An error refuses the document; a warning or an advice does not.
+    public let severity: Severity
+    /// The id of the consistency rule that is broken; `nil` when it is no such rule.
+    public let rule: String?
     /// The line that `location` points into, control characters made visible; `nil` when it is not text or too long to show.
     public let sourceLine: String?
 
-    public init(location: SourceLocation, field: String = "", message: String, sourceLine: String? = nil) {
+    public init(
+        location: SourceLocation, field: String = "", message: String, severity: Severity = .error, rule: String? = nil,
+        sourceLine: String? = nil
+    ) {
         self.location = location
         self.field = field
         self.message = message
+        self.severity = severity
+        self.rule = rule
         self.sourceLine = sourceLine
     }
 
-    /// `file:line:column: field: message`.
-    public var description: String { "\(location): " + (field.isEmpty ? "" : "\(field): ") + message }
+    /// `file:line:column: field: message`; behind the place its severity when it is no error, at the end the rule that is broken.
+    public var description: String {
+        "\(location): " + (severity == .error ? "" : "\(severity.rawValue): ") + (field.isEmpty ? "" : "\(field): ") + message
+            + (rule.map { " [\($0)]" } ?? "")
+    }
 
     /// `description`, then the line of the file and a caret under its column, as far as the line is known.
     public func withCaret() -> String {
@@ -49,5 +61,11 @@ public struct Diagnostic: Equatable, Sendable, CustomStringConvertible {
     /// The order of a report: by place, then field, then message.
     static func inOrder(_ a: Self, _ b: Self) -> Bool {
         (a.location, a.field, a.message) < (b.location, b.field, b.message)
+    }
+
+    /// The same with the line that it points into.
+    func showing(_ line: String?) -> Diagnostic {
+        Diagnostic(
+            location: location, field: field, message: message, severity: severity, rule: rule, sourceLine: sourceLine ?? line)
     }
 }

@@ -6,11 +6,32 @@ struct TextRule: Sendable {
     let pattern: String
     /// In bytes of UTF-8.
     let length: ClosedRange<Int>
+    /// All texts that are accepted, where they are a closed set.
+    let words: [String]
     private let allowed: @Sendable (_ bytes: [UInt8]) -> Bool
+    private let canonical: (@Sendable (_ text: String) -> String?)?
 
-    func accepts(_ text: String) -> Bool {
+    init(
+        expectation: String, pattern: String, length: ClosedRange<Int>, words: [String] = [],
+        allowed: @escaping @Sendable (_ bytes: [UInt8]) -> Bool = { _ in true },
+        canonical: (@Sendable (_ text: String) -> String?)? = nil
+    ) {
+        self.expectation = expectation
+        self.pattern = pattern
+        self.length = length
+        self.words = words
+        self.canonical = canonical
+        self.allowed = allowed
+    }
+
+    func accepts(_ text: String) -> Bool { read(text) != nil }
+
+    /// The text in the one spelling of what it means; `nil` when it is not accepted.
+    func read(_ text: String) -> String? {
         let bytes = Array(text.utf8)
-        return length.contains(bytes.count) && !text.unicodeScalars.contains(where: isControl) && allowed(bytes)
+        guard length.contains(bytes.count), !hasControl(bytes), allowed(bytes) else { return nil }
+        guard let canonical else { return text }
+        return canonical(text)
     }
 
     /// A container's name: a DNS label in lower case. Digits alone would be a CTID to every command that takes either.
@@ -20,11 +41,20 @@ struct TextRule: Sendable {
     ) { $0.allSatisfy { isLower($0) || isDigit($0) || $0 == hyphen } && hasNoOuterHyphen($0) && !$0.allSatisfy(isDigit) }
 
     /// RFC 1123, and no longer than sethostname(2) takes.
-    static let hostname = TextRule(
-        expectation: "a host name (RFC 1123) of at most 64 bytes",
-        pattern: "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
-        length: 1...64
-    ) { bytes in
+    static let hostname = domain("a host name (RFC 1123) of at most 64 bytes", length: 1...64)
+
+    /// RFC 1035's length of a name.
+    static let domain = domain("a domain name (RFC 1123) of at most 253 bytes", length: 1...253)
+
+    private static func domain(_ expectation: String, length: ClosedRange<Int>) -> TextRule {
+        TextRule(
+            expectation: expectation,
+            pattern: "^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$",
+            length: length
+        ) { isDomain($0) }
+    }
+
+    private static func isDomain(_ bytes: [UInt8]) -> Bool {
         bytes.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false).allSatisfy { label in
             (1...63).contains(label.count) && hasNoOuterHyphen(label)
                 && label.allSatisfy { isLetter($0) || isDigit($0) || $0 == hyphen }
@@ -70,15 +100,23 @@ struct TextRule: Sendable {
         expectation: "a string of at most 255 bytes without control characters", pattern: "^" + noControls, length: 0...255
     ) { _ in true }
 
-    private static let noControls = "[^\\u0000-\\u001f\\u007f-\\u009f]*$"
-    private static let hyphen = UInt8(ascii: "-")
-    private static func isLower(_ byte: UInt8) -> Bool { (97...122).contains(byte) }
-    private static func isLetter(_ byte: UInt8) -> Bool { isLower(byte | 0x20) }
-    private static func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) }
-    private static func hasNoOuterHyphen(_ bytes: some BidirectionalCollection<UInt8>) -> Bool {
+    static let noControls = "[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+    static let hyphen = UInt8(ascii: "-")
+    static func isLower(_ byte: UInt8) -> Bool { (97...122).contains(byte) }
+    static func isLetter(_ byte: UInt8) -> Bool { isLower(byte | 0x20) }
+    static func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) }
+    static func hasNoOuterHyphen(_ bytes: some BidirectionalCollection<UInt8>) -> Bool {
         bytes.first != hyphen && bytes.last != hyphen
     }
 }
 
-/// A control character: C0, DEL, C1. In a name, a path or an argument it could end a line of some file or write to a terminal.
-private func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) }
+/// Whether there is a control character: C0, DEL, or C1, which is C2 80 to C2 9F in UTF-8. In a name, a path or an argument it could end a
+/// line of some file or write to a terminal.
+private func hasControl(_ bytes: [UInt8]) -> Bool {
+    var last: UInt8 = 0
+    for byte in bytes {
+        if byte < 0x20 || byte == 0x7F || last == 0xC2 && (0x80...0x9F).contains(byte) { return true }
+        last = byte
+    }
+    return false
+}

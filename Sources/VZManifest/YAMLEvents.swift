@@ -34,8 +34,22 @@ struct YAMLEvent {
 
     var kind: Kind
     var mark: YAMLMark
+    /// Behind its last character.
+    var end: YAMLMark
     var anchor: String?
     var tag: String?
+    /// How it is written, as far as that means nothing.
+    var style = Style.other
+
+    enum Style {
+        /// A scalar behind `|` or `>`.
+        case blockScalar
+        /// A collection in brackets.
+        case flow
+        /// A document with a directive (`%YAML`).
+        case directives
+        case other
+    }
 }
 
 /// Reads the events of one YAML stream with libyaml. It owns libyaml's parser.
@@ -73,10 +87,13 @@ struct YAMLEventReader: ~Copyable {
         var event = yaml_event_t()
         guard yaml_parser_parse(parser, &event) == 1 else { throw fault() }
         defer { yaml_event_delete(&event) }
-        var result = YAMLEvent(kind: .other, mark: mark(event.start_mark))
+        var result = YAMLEvent(kind: .other, mark: mark(event.start_mark), end: mark(event.end_mark))
         switch event.type {
         case YAML_STREAM_END_EVENT: result.kind = .streamEnd
-        case YAML_DOCUMENT_START_EVENT: result.kind = .documentStart
+        case YAML_DOCUMENT_START_EVENT:
+            result.kind = .documentStart
+            let tags = event.data.document_start.tag_directives
+            if event.data.document_start.version_directive != nil || tags.start != tags.end { result.style = .directives }
         case YAML_DOCUMENT_END_EVENT: result.kind = .documentEnd
         case YAML_SEQUENCE_END_EVENT: result.kind = .sequenceEnd
         case YAML_MAPPING_END_EVENT: result.kind = .mappingEnd
@@ -85,15 +102,18 @@ struct YAMLEventReader: ~Copyable {
             result.kind = .sequenceStart
             result.anchor = Self.text(event.data.sequence_start.anchor)
             result.tag = Self.text(event.data.sequence_start.tag)
+            if event.data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE { result.style = .flow }
         case YAML_MAPPING_START_EVENT:
             result.kind = .mappingStart
             result.anchor = Self.text(event.data.mapping_start.anchor)
             result.tag = Self.text(event.data.mapping_start.tag)
+            if event.data.mapping_start.style == YAML_FLOW_MAPPING_STYLE { result.style = .flow }
         case YAML_SCALAR_EVENT:
             let scalar = event.data.scalar
             let value = UnsafeBufferPointer(start: scalar.value, count: scalar.length)
             result.kind = .scalar(String(decoding: value, as: UTF8.self), plain: scalar.style == YAML_PLAIN_SCALAR_STYLE)
             result.anchor = Self.text(scalar.anchor)
+            if scalar.style == YAML_LITERAL_SCALAR_STYLE || scalar.style == YAML_FOLDED_SCALAR_STYLE { result.style = .blockScalar }
             result.tag = Self.text(scalar.tag)
         default: break
         }

@@ -27,8 +27,50 @@ public struct ContainerSpec: Equatable, Sendable {
     public var ram: Int64?
     /// Bytes of swap (`swappages` limit), only beside `ram`, where leaving it out means 0.
     public var swap: Int64?
-    /// The beancounters that the manifest sets; one that is not here is unlimited.
+    /// The beancounters that the manifest sets; one that is not here is unlimited, or follows from `ram` and `swap`
+    /// (`openvz.md` section 3.1).
     public var beancounters: [Beancounter: BarrierLimit]
+
+    // What has a default that is nothing in particular.
+
+    /// Free text.
+    public var description: String?
+    public var nameserver: ResolverList?
+    public var searchdomain: ResolverList?
+    /// Whether it is started with the node; `nil`: when it ran at the last shutdown.
+    public var onboot: Bool?
+    /// Higher starts first; `nil` last.
+    public var bootorder: Int?
+    /// Seconds that a stop waits before it kills.
+    public var stopTimeout = 120
+    /// How many CPUs it may use; 0 is all.
+    public var cpus = 0
+    public var cpumask = NumberSet.all
+    public var nodemask = NumberSet.all
+    /// Bytes a second, reads and writes together; 0 is no limit.
+    public var iolimit: Int64 = 0
+    /// Operations a second; 0 is no limit.
+    public var iopslimit = 0
+    /// privvmpages = (ram + swap) × this; 0 or `nil`: unlimited.
+    public var vmOvercommit: Double?
+    public var layout = Layout.dir
+    /// Bytes, soft and hard.
+    public var diskspace: BarrierLimit?
+    /// Inodes, soft and hard.
+    public var diskinodes: BarrierLimit?
+    /// Seconds of grace of the soft limits.
+    public var quotatime = 0
+    /// User and group quota records inside; 0 is none.
+    public var quotaugidlimit = 0
+    public var network = NetworkSpec()
+    public var netfilter = NetfilterMode.stateless
+    public var capabilities = CapabilityChanges()
+    /// OpenVZ's grammar: `c:10:200:rw`.
+    public var devices: [String] = []
+    /// Of tun, fuse, nfs, nfsd, ppp, bridge, sysfs, sit, ipip, ipgre, time.
+    public var features: [String] = []
+    public var mounts: [MountSpec] = []
+    public var lifecycle = Lifecycle()
 
     /// A spec with every default (`openvz.md` sections 1 and 2).
     public init(
@@ -62,6 +104,8 @@ public struct ContainerSpec: Equatable, Sendable {
 /// What a container shall do, or does.
 public enum RunState: String, Sendable, Codable, CaseIterable {
     case running, stopped
+    /// Its processes are kept in a file, to go on from there (`openvz.md` section 5).
+    case suspended
 }
 
 /// OpenVZ's container number. 1…100 are reserved (`openvz.md` 6.1).

@@ -74,7 +74,8 @@ public enum Planner {
         from observed: ObservedContainer, to desired: DesiredContainer, lastSet: () -> [String: Setting.Value] = { [:] }
     ) -> [Change] {
         switch (desired.state, observed.isRunning) {
-        case (.stopped, _):
+        // Suspending comes with checkpointing; until then a container that shall be suspended is stopped, and the wish says so.
+        case (.stopped, _), (.suspended, _):
             guard observed.isPresent else { return [] }
             return [Change(action: .stop, before: "running", after: "stopped", disruption: .restart, reason: desired.stateReason)]
         case (.running, false): return start(observed, desired)

@@ -60,20 +60,21 @@ public struct Acceptance: Equatable, Sendable {
         public var documents: [ManifestDocument]
         /// Files that hold a mistake, or cannot be read, with a message.
         public var faulty: [String: String]
-        /// Names of documents that hold a mistake.
-        public var rejectedNames: Set<String>
+        /// Why documents are not valid, by their name.
+        public var rejected: [String: String]
         /// All files that are there.
         public var files: Set<String>
         /// What the absence of a file that is not there means.
         public var removal: @Sendable (String) -> Removal
 
         public init(
-            documents: [ManifestDocument], faulty: [String: String] = [:], rejectedNames: Set<String> = [], files: Set<String>,
+            documents: [ManifestDocument], faulty: [String: String] = [:], rejected: [String: String] = [:],
+            files: Set<String>,
             removal: @escaping @Sendable (String) -> Removal
         ) {
             self.documents = documents
             self.faulty = faulty
-            self.rejectedNames = rejectedNames
+            self.rejected = rejected
             self.files = files
             self.removal = removal
         }
@@ -164,7 +165,7 @@ public struct Acceptance: Equatable, Sendable {
     private static func reasonToKeep(_ record: ContainerRecord, _ input: Input, emptied: Int) -> String? {
         let file = record.source.file
         if let fault = input.faulty[file] { return fault }
-        if input.rejectedNames.contains(record.name) { return "another file has a faulty manifest of that name" }
+        if let reason = input.rejected[record.name] { return reason }
         if input.files.contains(file) { return nil }
         switch input.removal(file) {
         case .certain: return nil

@@ -37,7 +37,7 @@ extension ContainerRecord {
     }
 
     /// The accepted manifest is kept as a manifest: another version of vz reads it as it reads any, with its own defaults for fields
-    /// that were not there yet.
+    /// that were not there yet. Only the consistency rules are not asked again: what was accepted stays so.
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: Key.self)
         try container.encode(ctid, forKey: .ctid)
@@ -51,7 +51,8 @@ extension ContainerRecord {
 
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: Key.self)
-        let parsed = ManifestParser.parse(Array(try container.decode(String.self, forKey: .manifest).utf8), file: "record")
+        let text = try container.decode(String.self, forKey: .manifest)
+        let parsed = ManifestParser.parse(ManifestFile(path: "record", bytes: Array(text.utf8)), askingRules: false)
         guard let document = parsed.documents.first else {
             throw DecodingError.dataCorruptedError(
                 forKey: .manifest, in: container, debugDescription: parsed.diagnostics.first?.description ?? "no document")

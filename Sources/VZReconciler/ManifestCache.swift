@@ -1,9 +1,12 @@
+public import VZManifest
+
 /// What was made of each manifest's bytes, so that only files that changed are parsed again.
 ///
-/// A cache and nothing else: an empty one gives the same results. It compares bytes, neither times nor digests.
+/// A cache and nothing else: an empty one gives the same results. It compares bytes, those of drop-ins included, neither times nor
+/// digests.
 public struct ManifestCache<Parsed: Sendable>: Sendable {
     private struct Entry: Sendable {
-        var bytes: [UInt8]
+        var file: ManifestFile
         var parsed: Parsed
     }
 
@@ -33,8 +36,8 @@ public struct ManifestCache<Parsed: Sendable>: Sendable {
         var update = Update(items: [], changed: [], gone: [])
         for file in reading.files {
             var entry = entries[file.path]
-            if entry?.bytes != file.bytes {
-                entry = Entry(bytes: file.bytes, parsed: parse(file))
+            if entry?.file != file {
+                entry = Entry(file: file, parsed: parse(file))
                 update.changed.append(file.path)
             }
             if let entry {

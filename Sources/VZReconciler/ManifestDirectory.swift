@@ -1,19 +1,7 @@
 internal import Glibc
 internal import Synchronization
 internal import VZKernel
-internal import VZManifest
-
-/// A manifest as it lies on the disk.
-public struct ManifestFile: Equatable, Sendable {
-    /// The directory as it was given, a slash, and the file's name.
-    public var path: String
-    public var bytes: [UInt8]
-
-    public init(path: String, bytes: [UInt8]) {
-        self.path = path
-        self.bytes = bytes
-    }
-}
+public import VZManifest
 
 /// A file that has a manifest's name and cannot be read as one. What runs because of it is to be left alone.
 public struct ManifestProblem: Equatable, Sendable, CustomStringConvertible {
@@ -80,7 +68,8 @@ public struct Reading: Equatable, Sendable {
 /// Directories of manifests, read whole each time: /usr/lib/vz.d, /etc/vz.d, /run/vz.d.
 ///
 /// The same file name in a higher directory masks the lower one, also when the higher one cannot be read; a link to /dev/null
-/// disables it. Read are regular files and symbolic links to them with a manifest's name, owned by root or by the reader and
+/// disables it. The drop-ins of `web.yaml` are the manifests in the directories `web.yaml.d` beside it and in the other directories of
+/// the list, in the order of their names, with the same rules; one that cannot be read makes its manifest one that cannot. Read are regular files and symbolic links to them with a manifest's name, owned by root or by the reader and
 /// writable by nobody else, of 1 MiB at most. Between readings it remembers nothing but each directory's first device.
 public struct ManifestDirectory: Sendable {
     /// The largest manifest, in bytes.
@@ -88,6 +77,8 @@ public struct ManifestDirectory: Sendable {
 
     /// From low to high priority, without a slash at the end.
     public let paths: [String]
+    /// Whether a file that others than root and the reader may write is refused.
+    private let asksOwner: Bool
 
     private final class Devices: Sendable {
         let first = Mutex<[String: dev_t]>([:])
@@ -95,7 +86,10 @@ public struct ManifestDirectory: Sendable {
     private let devices = Devices()
 
     /// - Parameter paths: the directories from low to high priority.
-    public init(paths: [String]) {
+    public init(paths: [String]) { self.init(paths: paths, asksOwner: true) }
+
+    private init(paths: [String], asksOwner: Bool) {
+        self.asksOwner = asksOwner
         self.paths = paths.map { path in
             var path = path[...]
             while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
@@ -107,23 +101,90 @@ public struct ManifestDirectory: Sendable {
     public func read() -> Reading {
         var reading = Reading()
         var taken: [String: Entry] = [:]
+        // By the manifest's name, then by their own.
+        var dropIns: [String: [String: Entry]] = [:]
         for path in paths {
             do throws(Unavailable) {
-                let entries = try entries(of: path)
+                let (entries, directories) = try entries(of: path)
                 reading.conditions[path] = entries.isEmpty ? .empty : .read
                 for entry in entries { taken[entry.name] = entry }
+                for directory in directories {
+                    guard let manifest = ManifestFileName.manifest(ofDropIns: directory.name) else { continue }
+                    for entry in directory.entries { dropIns[manifest, default: [:]][entry.name] = entry }
+                }
             } catch {
                 reading.conditions[path] = error.condition
             }
         }
         for entry in taken.values.sorted(by: { $0.path < $1.path }) {
             switch entry.content {
-            case .manifest(let bytes): reading.files.append(ManifestFile(path: entry.path, bytes: bytes))
+            case .manifest(let bytes):
+                reading.add(ManifestFile(path: entry.path, bytes: bytes), with: dropIns[entry.name].map { Array($0.values) } ?? [])
             case .disabled: break
             case .problem(let message): reading.problems.append(ManifestProblem(path: entry.path, message: message))
             }
         }
         return reading
+    }
+
+    /// Reads what paths on a command line stand for: files with the drop-ins beside them, and directories, none of which masks another.
+    ///
+    /// Each file once. Whoever it belongs to, since nothing is run because of it. What cannot be read, because it is not there either, is
+    /// among the problems.
+    public static func read(given paths: [String]) -> Reading {
+        var reading = Reading()
+        var seen: Set<String> = []
+        for path in paths {
+            let part = part(path)
+            for file in part.files where seen.insert(place(of: file.path)).inserted { reading.files.append(file) }
+            reading.problems += part.problems
+            for case (let path, .unavailable(let reason)) in part.conditions {
+                reading.problems.append(ManifestProblem(path: path, message: reason))
+            }
+        }
+        return reading
+    }
+
+    private static func part(_ path: String) -> Reading {
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            var reading = Reading()
+            reading.problems.append(ManifestProblem(path: path, message: KernelError.text(of: errno)))
+            return reading
+        }
+        if status.st_mode & S_IFMT == S_IFDIR { return ManifestDirectory(paths: [path], asksOwner: false).read() }
+        var reading = Reading()
+        do throws(KernelError) {
+            // A pipe is as good as a file here: somebody gave it by name, and waits for the end.
+            let bytes = try Descriptor.open(path, O_RDONLY | O_NOCTTY).readAll(limit: sizeLimit, named: path)
+            reading.add(ManifestFile(path: path, bytes: bytes), with: dropIns(beside: path))
+        } catch {
+            let message = error.errno == EFBIG ? tooLarge : KernelError.text(of: error.errno)
+            reading.problems.append(ManifestProblem(path: path, message: message))
+        }
+        return reading
+    }
+
+    private static func dropIns(beside path: String) -> [Entry] {
+        let (parent, name) = split(path)
+        guard ManifestFileName.isManifest(name), let directory = try? Descriptor.open(parent, O_RDONLY | O_DIRECTORY) else {
+            return []
+        }
+        let prefix = String(path.dropLast(name.count))
+        return dropInEntries(ManifestFileName.dropIns(of: name), in: directory, prefix: prefix, asksOwner: false) ?? []
+    }
+
+    private static func split(_ path: String) -> (parent: String, name: String) {
+        guard let slash = path.lastIndex(of: "/") else { return (".", path) }
+        return (slash == path.startIndex ? "/" : String(path[..<slash]), String(path[path.index(after: slash)...]))
+    }
+
+    /// The same for two paths of one name in one directory.
+    private static func place(of path: String) -> String {
+        let (parent, name) = split(path)
+        guard let real = realpath(parent, nil) else { return path }
+        defer { free(real) }
+        return String(cString: real) + "/" + name
     }
 
     // MARK: one directory
@@ -134,7 +195,7 @@ public struct ManifestDirectory: Sendable {
         init(_ condition: Reading.Condition) { self.condition = condition }
     }
 
-    private struct Entry {
+    fileprivate struct Entry {
         enum Content {
             case manifest([UInt8])
             case disabled
@@ -145,7 +206,13 @@ public struct ManifestDirectory: Sendable {
         var content: Content
     }
 
-    private func entries(of path: String) throws(Unavailable) -> [Entry] {
+    /// A directory of drop-ins.
+    private struct DropIns {
+        var name: String
+        var entries: [Entry]
+    }
+
+    private func entries(of path: String) throws(Unavailable) -> ([Entry], [DropIns]) {
         let directory = try open(path)
         var entries: [Entry] = []
         let names: [String]
@@ -154,16 +221,43 @@ public struct ManifestDirectory: Sendable {
         } catch {
             throw Unavailable(KernelError.text(of: error.errno))
         }
+        var dropIns: [DropIns] = []
         // A name that is not UTF-8 is not among them: it could be told neither in a message nor in a status.
-        for name in names where ManifestFileName.isManifest(name) {
-            if let content = Self.content(of: name, in: directory) {
-                entries.append(Entry(name: name, path: path + "/" + name, content: content))
+        for name in names {
+            if ManifestFileName.isManifest(name) {
+                if let content = Self.content(of: name, in: directory, asksOwner: asksOwner) {
+                    entries.append(Entry(name: name, path: path + "/" + name, content: content))
+                }
+            } else if ManifestFileName.manifest(ofDropIns: name) != nil,
+                let inside = Self.dropInEntries(name, in: directory, prefix: path + "/", asksOwner: asksOwner)
+            {
+                dropIns.append(DropIns(name: name, entries: inside))
             }
         }
         // A directory that goes away under our eyes looks as if its files were being removed.
         var status = stat()
         guard fstat(directory.raw, &status) == 0, status.st_nlink > 0 else { throw Unavailable("removed while being read") }
-        return entries
+        return (entries, dropIns)
+    }
+
+    /// The manifests in a directory of drop-ins; one entry with a problem when it cannot be read; `nil` when it is not there.
+    private static func dropInEntries(
+        _ name: String, in parent: Descriptor, prefix: String, asksOwner: Bool
+    ) -> [Entry]? {
+        let path = prefix + name
+        do throws(KernelError) {
+            let directory = try Descriptor.open(name, O_RDONLY | O_DIRECTORY, at: parent)
+            var status = stat()
+            guard fstat(directory.raw, &status) == 0 else { throw KernelError("read \(path)", errno: errno) }
+            if asksOwner, let distrust = distrust(status) { return [Entry(name: "", path: path, content: .problem(distrust))] }
+            return try directory.names().filter(ManifestFileName.isManifest).compactMap { name in
+                content(of: name, in: directory, asksOwner: asksOwner).map {
+                    Entry(name: name, path: "\(path)/\(name)", content: $0)
+                }
+            }
+        } catch {
+            return error.errno == ENOENT ? nil : [Entry(name: "", path: path, content: .problem(KernelError.text(of: error.errno)))]
+        }
     }
 
     private func open(_ path: String) throws(Unavailable) -> Descriptor {
@@ -176,7 +270,7 @@ public struct ManifestDirectory: Sendable {
         }
         var status = stat()
         guard fstat(directory.raw, &status) == 0 else { throw Unavailable(KernelError.text(of: errno)) }
-        if let distrust = Self.distrust(status) { throw Unavailable(distrust) }
+        if asksOwner, let distrust = Self.distrust(status) { throw Unavailable(distrust) }
         let device = status.st_dev
         let first = devices.first.withLock { first in
             first[path] = first[path] ?? device
@@ -192,7 +286,7 @@ public struct ManifestDirectory: Sendable {
     // MARK: one file
 
     /// What a file holds; nil when it is gone by now.
-    private static func content(of name: String, in directory: Descriptor) -> Entry.Content? {
+    private static func content(of name: String, in directory: Descriptor, asksOwner: Bool) -> Entry.Content? {
         // Looked at before it is opened, since opening a device or a FIFO may do something or wait; what is opened in the end is
         // looked at again.
         var status = stat()
@@ -203,11 +297,11 @@ public struct ManifestDirectory: Sendable {
                 error == ENOENT ? "expected a manifest, got a symbolic link that leads nowhere" : KernelError.text(of: error))
         }
         if status.st_mode & S_IFMT == S_IFCHR, status.st_rdev == nullDevice { return .disabled }
-        if let objection = objection(to: status) { return .problem(objection) }
+        if let objection = objection(to: status, asksOwner: asksOwner) { return .problem(objection) }
         do throws(KernelError) {
             let file = try Descriptor.open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY, at: directory)
             guard fstat(file.raw, &status) == 0 else { return .problem(KernelError.text(of: errno)) }
-            if let objection = objection(to: status) { return .problem(objection) }
+            if let objection = objection(to: status, asksOwner: asksOwner) { return .problem(objection) }
             let bytes = try file.readAll(limit: sizeLimit, named: name)
             var after = stat()
             guard fstat(file.raw, &after) == 0, sameVersion(status, after), bytes.count == Int(after.st_size) else {
@@ -223,11 +317,11 @@ public struct ManifestDirectory: Sendable {
 
     private static let tooLarge = "expected at most \(sizeLimit) bytes"
 
-    private static func objection(to status: stat) -> String? {
+    private static func objection(to status: stat, asksOwner: Bool) -> String? {
         guard status.st_mode & S_IFMT == S_IFREG else {
             return "expected a regular file or a symbolic link to one, got \(kind(of: status))"
         }
-        if let distrust = distrust(status) { return distrust }
+        if asksOwner, let distrust = distrust(status) { return distrust }
         return status.st_size > sizeLimit ? tooLarge + ", got \(status.st_size)" : nil
     }
 
@@ -257,5 +351,22 @@ public struct ManifestDirectory: Sendable {
 
     private static func sameVersion(_ a: stat, _ b: stat) -> Bool {
         a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec
+    }
+}
+
+extension Reading {
+    /// Takes a manifest in with its drop-ins. What cannot be told of them cannot be told of the manifest either.
+    fileprivate mutating func add(_ file: ManifestFile, with entries: [ManifestDirectory.Entry]) {
+        var file = file
+        for entry in entries.sorted(by: { $0.name < $1.name }) {
+            switch entry.content {
+            case .manifest(let bytes): file.dropIns.append(ManifestFile(path: entry.path, bytes: bytes))
+            case .disabled: break
+            case .problem(let message):
+                problems.append(ManifestProblem(path: file.path, message: "its drop-in \(entry.path) cannot be read: \(message)"))
+                return
+            }
+        }
+        files.append(file)
     }
 }

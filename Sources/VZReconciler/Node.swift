@@ -2,7 +2,7 @@ internal import Glibc
 internal import Synchronization
 public import VZIsolation
 public import VZKernel
-internal import VZManifest
+public import VZManifest
 public import VZModel
 public import VZPlan
 
@@ -41,6 +41,10 @@ public final class Node: Sendable {
         public var targets: [Target] = []
         /// Mistakes in manifests and files that cannot be read, sorted, each with its place.
         public var diagnostics: [String] = []
+        /// What no manifest is refused for, sorted, each with its place.
+        public var warnings: [String] = []
+        /// The valid manifests by name, with the place of each value.
+        public var documents: [String: ManifestDocument] = [:]
     }
 
     // MARK: Looking
@@ -50,9 +54,9 @@ public final class Node: Sendable {
     ///   - only: these manifests instead of the node's directories; then nothing counts as removed.
     ///   - remembering: writes down what was accepted. A plan does not.
     public func look(only: [String]? = nil, remembering: Bool) throws -> Look {
-        let directory = only.map(ManifestDirectory.init(paths:)) ?? directory
-        let reading = only.map(Self.read) ?? directory.read()
-        let (input, diagnostics) = parse(reading, partial: only != nil)
+        let reading = only.map(ManifestDirectory.read(given:)) ?? directory.read()
+        let parsed = parse(reading, partial: only != nil)
+        let input = parsed.input
         var acceptance = Acceptance(of: input, on: try remembered())
         if remembering && !acceptance.toRemember.isEmpty {
             guard let lock = try FileLock.lock(paths.locks + "/node", deadline: .now + .seconds(30)) else {
@@ -64,7 +68,8 @@ public final class Node: Sendable {
             withExtendedLifetime(lock) {}
         }
         let said = try overridesByID()
-        var look = Look(diagnostics: diagnostics + acceptance.problems)
+        var look = Look(diagnostics: parsed.diagnostics + acceptance.problems, warnings: parsed.warnings)
+        look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
         let named = only == nil ? nil : Set(input.documents.map(\.spec.name))
         for entry in acceptance.entries where named?.contains(entry.record.name) ?? true {
             look.targets.append(target(entry, override: said[entry.record.ctid]))
@@ -72,44 +77,34 @@ public final class Node: Sendable {
         return look
     }
 
-    /// Paths as given on a command line: files, or directories of them.
-    private static func read(_ paths: [String]) -> Reading {
-        var reading = Reading()
-        for path in paths {
-            var info = stat()
-            if stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR {
-                let part = ManifestDirectory(paths: [path]).read()
-                reading.files += part.files
-                reading.problems += part.problems
-                for case (let path, .unavailable(let reason)) in part.conditions {
-                    reading.problems.append(ManifestProblem(path: path, message: reason))
-                }
-                continue
-            }
-            do throws(KernelError) {
-                let bytes = try Descriptor.open(path, O_RDONLY).readAll(limit: ManifestDirectory.sizeLimit, named: path)
-                reading.files.append(ManifestFile(path: path, bytes: bytes))
-            } catch {
-                reading.problems.append(ManifestProblem(path: path, message: KernelError.text(of: error.errno)))
-            }
-        }
-        return reading
-    }
-
-    private func parse(_ reading: Reading, partial: Bool) -> (Acceptance.Input, [String]) {
+    private func parse(_ reading: Reading, partial: Bool) -> Parsed {
         let parsed =
             partial
-            ? reading.files.map { ManifestParser.parse($0.bytes, file: $0.path) }
-            : cache.withLock { $0.update(with: reading) { ManifestParser.parse($0.bytes, file: $0.path) }.items.map(\.parsed) }
-        let (valid, diagnostics) = ManifestSet.check(parsed)
+            ? reading.files.map(ManifestParser.parse)
+            : cache.withLock { $0.update(with: reading, parse: ManifestParser.parse).items.map(\.parsed) }
+        let set = ManifestSet(parsed)
+        let errors = set.diagnostics.filter { $0.severity == .error }
+        let owners = Dictionary(
+            reading.files.flatMap { file in file.dropIns.map { ($0.path, file.path) } }, uniquingKeysWith: { first, _ in first })
         var faulty: [String: String] = [:]
-        for diagnostic in diagnostics.reversed() { faulty[diagnostic.location.file] = "\(diagnostic)" }
+        for diagnostic in errors.reversed() {
+            // A mistake in a drop-in is one of the file that it is merged into.
+            faulty[owners[diagnostic.location.file] ?? diagnostic.location.file] = "\(diagnostic)"
+        }
         for problem in reading.problems { faulty[problem.path] = "\(problem)" }
         let input = Acceptance.Input(
-            documents: valid, faulty: faulty, rejectedNames: Set(parsed.flatMap(\.rejectedNames)),
+            documents: set.documents, faulty: faulty, rejected: set.rejected,
             files: Set(reading.files.map(\.path) + reading.problems.map(\.path)),
             removal: { partial ? .unknown : reading.removal(of: $0) })
-        return (input, diagnostics.map(\.description) + reading.problems.map(\.description))
+        return Parsed(
+            input: input, diagnostics: errors.map(\.description) + reading.problems.map(\.description),
+            warnings: set.diagnostics.filter { $0.severity != .error }.map(\.description))
+    }
+
+    private struct Parsed {
+        var input: Acceptance.Input
+        var diagnostics: [String]
+        var warnings: [String]
     }
 
     private func remembered() throws -> Acceptance.Node {
@@ -163,7 +158,7 @@ public final class Node: Sendable {
         let changes = Planner.changes(from: observation.container, to: target.desired) { core.lastSet(observation.handle) }
         let plan = Plan.Container(
             ctid: target.record.ctid, name: target.record.name, source: target.desired.source, changes: changes,
-            unsupported: target.desired.state == .running ? target.desired.wish.unsupported : [], problem: target.lastKnownGood)
+            unsupported: target.desired.state != .stopped ? target.desired.wish.unsupported : [], problem: target.lastKnownGood)
         return (plan, observation)
     }
 

@@ -28,6 +28,7 @@ public final class Reconciler: Sendable {
         var targets: [ContainerID: Node.Target] = [:]
         var progress: [ContainerID: Progress] = [:]
         var diagnostics: [String] = []
+        var warnings: [String] = []
         /// The next look goes to every container, not only to those whose manifest changed.
         var everything = false
     }
@@ -101,7 +102,7 @@ public final class Reconciler: Sendable {
             queue.add(.look, after: .seconds(5))
             return
         }
-        let (changed, news) = state.withLock { state -> ([ContainerID], [String]) in
+        let (changed, news, warnings) = state.withLock { state -> ([ContainerID], [String], [String]) in
             var changed: [ContainerID] = []
             for target in look.targets {
                 let ctid = target.record.ctid
@@ -112,9 +113,12 @@ public final class Reconciler: Sendable {
             state.targets = Dictionary(look.targets.map { ($0.record.ctid, $0) }, uniquingKeysWith: { first, _ in first })
             let news = look.diagnostics.filter { !state.diagnostics.contains($0) }
             state.diagnostics = look.diagnostics
-            return (changed, news)
+            let warnings = look.warnings.filter { !state.warnings.contains($0) }
+            state.warnings = look.warnings
+            return (changed, news, warnings)
         }
         for diagnostic in news { log.error("\(diagnostic)") }
+        for warning in warnings { log.warning("\(warning)") }
         for target in look.targets where target.lastKnownGood != nil && !news.isEmpty {
             log.warning("CT \(target.record.ctid) \(target.record.name): the last accepted manifest stays in force")
         }

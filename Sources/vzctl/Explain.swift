@@ -8,6 +8,9 @@ struct Explain: ParsableCommand {
     @Argument(help: "Path of the field, such as cpuunits or spec.beancounters.numproc.")
     var field: String?
 
+    @Flag(help: "Print the manual page vz-container(5) of all fields.")
+    var man = false
+
     func validate() throws {
         guard let field, FieldTable.field(field) == nil else { return }
         let hint = FieldTable.suggestion(for: field).map { "; did you mean \($0)?" } ?? "; vzctl explain lists all fields."
@@ -15,6 +18,10 @@ struct Explain: ParsableCommand {
     }
 
     func run() {
+        if man {
+            print(ManualPage.text(), terminator: "")
+            return
+        }
         if let field, let known = FieldTable.field(field) {
             print(known.explanation)
             return

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import VZManifest
 internal import VZPlan
 internal import VZReconciler
 
@@ -19,9 +20,11 @@ struct PlanCommand: ParsableCommand {
         try report {
             let node = try NodeAccess(changing: false).node
             let look = try node.look(only: paths.isEmpty ? nil : paths, remembering: false)
-            look.diagnostics.forEach(say)
+            (look.diagnostics + look.warnings).forEach(say)
             let plan = Plan(containers: try look.targets.map { try node.plan($0).0 })
             print(plan.text())
+            let specs = look.targets.map(\.record.accepted)
+            for finding in Capacity.warnings(for: specs, host: try HostFigures.ofThisHost()) { say("vzctl: \(finding)") }
             if !look.diagnostics.isEmpty {
                 throw Failure("there are invalid manifests; see above", detailedExitcode ? .failed : .invalidData)
             }

@@ -14,9 +14,13 @@ struct Show: ParsableCommand {
     @Argument(help: "Name or CTID.")
     var name: String
 
+    @Flag(help: "Print every effective value with the file:line that it comes from, or built-in.")
+    var origin = false
+
     func run() throws {
         try report {
             let access = try NodeAccess(changing: false)
+            if origin { return try printOrigins(access) }
             let target = try access.target(name)
             let seen = try access.node.core.observe(target.record.ctid)
             var spec = target.record.accepted
@@ -35,4 +39,36 @@ struct Show: ParsableCommand {
             print(ManifestWriter.yaml(spec), terminator: "")
         }
     }
+
+    private func printOrigins(_ access: NodeAccess) throws {
+        let look = try access.node.look(remembering: false)
+        guard
+            let target = look.targets.first(where: { $0.record.name == name || String($0.record.ctid.number) == name })
+        else {
+            _ = try access.target(name)
+            return
+        }
+        // Of a manifest that stays in force since before its file broke only the values are kept.
+        let document = target.lastKnownGood == nil ? look.documents[target.record.name] : nil
+        let kept = "kept since \(target.record.source.file) was accepted"
+        var rows = ManifestWriter.values(target.record.accepted).map { path, value, isDefault in
+            let place = document?.fieldLocations[path].map { "\($0.file):\($0.line)" }
+            let origin = place ?? (isDefault ? "built-in" : document == nil ? kept : "built-in")
+            return (path: path, value: value, origin: origin)
+        }
+        if let profile = document?.profile, let place = document?.fieldLocations["spec.profile"] {
+            rows.insert(("spec.profile", profile, "\(place.file):\(place.line)"), at: 0)
+        }
+        if target.record.accepted.ctid == nil {
+            rows.insert(("spec.ctid", "\(target.record.ctid)", "allocated by this node"), at: 0)
+        }
+        let paths = rows.map(\.path.count).max() ?? 0
+        let values = min(rows.map(\.value.count).max() ?? 0, 40)
+        for row in rows { print(row.path.padded(to: paths + 2) + row.value.padded(to: values + 2) + row.origin) }
+    }
+}
+
+extension String {
+    /// Filled up with blanks; a longer text gets two.
+    fileprivate func padded(to width: Int) -> String { self + String(repeating: " ", count: max(width - count, 2)) }
 }

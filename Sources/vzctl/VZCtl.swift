@@ -18,8 +18,9 @@ struct VZCtl: ParsableCommand {
             OpenVZ's verbs answer OpenVZ's numbers: 31 not running, 91 no such template.
             """,
         subcommands: [
-            Validate.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, List.self, Show.self, Status.self, Start.self,
-            Stop.self, Exec.self, Enter.self, TemplateCommand.self,
+            Validate.self, Fmt.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, List.self, Show.self, Status.self,
+            Start.self,
+            Stop.self, Exec.self, Enter.self, TemplateCommand.self, Import.self, Export.self, CapacityCommand.self,
         ])
 }
 
@@ -40,6 +41,7 @@ enum ExitStatus: Int32 {
     case changes = 2
     case notRunning = 31
     case noTemplate = 91
+    case usage = 64
     case invalidData = 65
     case unknownContainer = 68
     case temporary = 75

@@ -65,6 +65,14 @@ import VZModel
     @Test(arguments: ["web.yaml", "web.yml", "web.json", "a.b.yaml", "10-web.yaml", "web.bak.yaml", "ä.yaml", " .yaml"])
     func isAManifest(name: String) { #expect(ManifestFileName.isManifest(name)) }
 
+    @Test func directoriesOfDropIns() {
+        #expect(ManifestFileName.dropIns(of: "web.yaml") == "web.yaml.d")
+        #expect(ManifestFileName.manifest(ofDropIns: "web.yaml.d") == "web.yaml")
+        for name in ["web.d", "web.yaml", ".web.yaml.d", ".d", "yaml.d", "web.yaml.d~"] {
+            #expect(ManifestFileName.manifest(ofDropIns: name) == nil)
+        }
+    }
+
     @Test(arguments: [
         "", ".", "..", "web", "web.txt", "web.YAML", ".yaml", ".web.yaml", "web.yaml~", "web.yaml.bak", ".web.yaml.swp",
         "web.yaml.swp",

@@ -17,6 +17,34 @@ import VZModel
         #expect(document.labels == ["tier": "front", "a b": "1", "empty": ""])
     }
 
+    @Test func everyFieldArrivesInItsOneSpelling() throws {
+        let parsed = ManifestParser.parse(try Repository.bytes(Repository.tests + "/Fixtures/valid-complete.yaml"), file: "f")
+        let spec = try #require(parsed.documents.first).spec
+        #expect(spec.state == .suspended && spec.description == "Front end: ä, \"quoted\"" && spec.onboot == true)
+        #expect(spec.nameserver == .list(["10.0.0.2", "2001:db8::53"]) && spec.searchdomain == .inherit)
+        #expect(spec.bootorder == 10 && spec.stopTimeout == 180 && spec.cpus == 2)
+        #expect(spec.cpumask == .ranges([0...3, 5...5]) && spec.nodemask == .ranges([0...0]))
+        #expect(spec.iolimit == 10 << 20 && spec.iopslimit == 500 && spec.vmOvercommit == 1.5 && spec.layout == .image)
+        #expect(spec.diskspace == BarrierLimit(barrier: 2 << 30, limit: 2200 << 20))
+        #expect(spec.diskinodes == BarrierLimit(barrier: 131_072, limit: 144_179) && spec.quotaugidlimit == 500)
+        #expect(spec.beancounters.count == 19)
+        #expect(spec.beancounters[.lockedpages] == BarrierLimit(both: 256))
+        #expect(spec.beancounters[.tcprcvbuf] == BarrierLimit(barrier: 1_720_320, limit: 2_703_360))
+        #expect(spec.beancounters[.oomguarpages] == BarrierLimit(barrier: 26112, limit: BarrierLimit.unlimited))
+        #expect(spec.network.venet == ["10.0.0.101", "2001:db8::101", "10.1.0.0/16"])
+        var interface = EthernetInterface(name: "eth0")
+        (interface.bridge, interface.mac, interface.hostName) = ("vmbr0", "02:00:00:00:01:0a", "veth101.0")
+        (interface.hostMAC, interface.macFilter, interface.address) = ("fe:00:00:00:01:01", false, ["192.168.1.5/24"])
+        #expect(spec.network.veth == [interface] && spec.netfilter == .full)
+        #expect(spec.capabilities == CapabilityChanges(add: ["net_admin"], drop: ["mknod"]))
+        #expect(spec.devices == ["c:10:200:rw", "b:8:all:none"] && spec.features == ["tun", "fuse"])
+        #expect(spec.mounts == [MountSpec(source: "/srv/data", target: "/data", options: ["ro"])])
+        #expect(spec.lifecycle.deletion == .trash && spec.lifecycle.disruption == .restart && spec.lifecycle.hold)
+        #expect(spec.lifecycle.ignoreDrift == ["/cpuunits", "/beancounters/numproc", "/env/TERM"])
+        // Said once more in every field's one spelling, it is the same.
+        #expect(parse(ManifestWriter.yaml(spec)).documents.map(\.spec) == [spec])
+    }
+
     @Test func whatIsLeftOutHasItsDefault() throws {
         let document = try #require(parse(document("web")).documents.first)
         #expect(document.spec == ContainerSpec(name: "web"))

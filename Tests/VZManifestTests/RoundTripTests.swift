@@ -70,10 +70,10 @@ import VZModel
 
     @Test func anySpec() throws {
         var random = Pseudorandom(state: 20)
-        for _ in 0..<300 { try expectRoundTrip(Self.spec(&random)) }
+        for _ in 0..<300 { try expectRoundTrip(Self.randomSpec(&random)) }
     }
 
-    private static func spec(_ random: inout Pseudorandom) -> ContainerSpec {
+    static func randomSpec(_ random: inout Pseudorandom) -> ContainerSpec {
         func maybe<Value>(_ random: inout Pseudorandom, _ make: (inout Pseudorandom) -> Value) -> Value? {
             Bool.random(using: &random) ? make(&random) : nil
         }
@@ -95,10 +95,64 @@ import VZModel
         spec.ioprio = Int.random(in: ContainerSpec.ioPriorityRange, using: &random)
         spec.ram = maybe(&random) { (1 + Int64.random(in: 0...(1 << UInt8.random(in: 0...50, using: &$0)), using: &$0)) * 4096 }
         if spec.ram != nil { spec.swap = maybe(&random) { Int64.random(in: 0...(1 << 30), using: &$0) * 4096 } }
-        if Bool.random(using: &random) {
-            spec.beancounters[.numproc] = BarrierLimit(both: Int64.random(in: 0...Int64.max, using: &random))
-        }
+        Self.fillRest(of: &spec, text: { text(&$0, $1) }, using: &random)
         return spec
+    }
+}
+
+extension RoundTripTests {
+    /// Everything else that a spec can say. With ram, which asks for little among the beancounters, these are free.
+    private static func fillRest(
+        of spec: inout ContainerSpec, text: (inout Pseudorandom, ClosedRange<Int>) -> String, using random: inout Pseudorandom
+    ) {
+        func some<T>(_ all: [T]) -> [T] { all.filter { _ in Bool.random(using: &random) } }
+        spec.description = text(&random, 0...40)
+        spec.nameserver = [nil, .inherit, .list(some(["10.0.0.2", "2001:db8::53", "::1"]))].randomElement(using: &random) ?? nil
+        spec.searchdomain = [nil, .inherit, .list(some(["example.org", "a.b"]))].randomElement(using: &random) ?? nil
+        spec.onboot = [nil, true, false].randomElement(using: &random) ?? nil
+        spec.bootorder = [nil, 0, 2_147_483_647].randomElement(using: &random) ?? nil
+        spec.stopTimeout = Int.random(in: 0...31_536_000, using: &random)
+        spec.cpus = Int.random(in: 0...4096, using: &random)
+        spec.cpumask = [.all, .ranges([0...3, 5...5, 4095...4095])].randomElement(using: &random) ?? .all
+        spec.nodemask = [.all, .ranges([0...0])].randomElement(using: &random) ?? .all
+        spec.iolimit = Int64.random(in: 0...(1 << 40), using: &random)
+        spec.iopslimit = Int.random(in: 0...4_294_967_295, using: &random)
+        spec.vmOvercommit =
+            [nil, 0, 1.5, 0.1, 1e-7, 1000, Double.random(in: 0...1000, using: &random)].randomElement(using: &random) ?? nil
+        spec.layout = Layout.allCases.randomElement(using: &random) ?? .dir
+        let disk = Int64.random(in: 0...(1 << 45), using: &random)
+        spec.diskspace =
+            [nil, BarrierLimit(both: disk), BarrierLimit(barrier: disk, limit: disk + (1 << 20))].randomElement(using: &random)
+            ?? nil
+        spec.diskinodes = [nil, BarrierLimit(barrier: 0, limit: 5)].randomElement(using: &random) ?? nil
+        spec.quotatime = Int.random(in: 0...100_000, using: &random)
+        spec.quotaugidlimit = Int.random(in: 0...100, using: &random)
+        spec.network.venet = some(["10.0.0.1", "10.1.0.0/16", "2001:db8::1", "fe80::1/64"])
+        for name in some(["eth0", "net-1", "a.b_c"]) {
+            var interface = EthernetInterface(name: name)
+            interface.bridge = [nil, "vmbr0"].randomElement(using: &random) ?? nil
+            interface.mac = [nil, "02:00:00:00:01:01"].randomElement(using: &random) ?? nil
+            interface.hostName = [nil, "veth101.0"].randomElement(using: &random) ?? nil
+            interface.hostMAC = [nil, "fe:ff:00:00:01:01"].randomElement(using: &random) ?? nil
+            interface.macFilter = Bool.random(using: &random)
+            interface.address = some(["192.168.1.5/24", "2001:db8::5/64"])
+            spec.network.veth.append(interface)
+        }
+        spec.netfilter = NetfilterMode.allCases.randomElement(using: &random) ?? .full
+        spec.capabilities = CapabilityChanges(add: some(["net_admin", "bpf"]), drop: some(["mknod", "chown"]))
+        spec.devices = some(["c:10:200:rw", "b:8:all:none", "c:4095:1048575:rwq"])
+        spec.features = some(["tun", "fuse", "time"])
+        spec.mounts = some(["/data", "/a b/ä"]).map { MountSpec(source: "/srv" + $0, target: $0, options: some(["ro", "noexec"])) }
+        spec.lifecycle.deletion = Lifecycle.Deletion.allCases.randomElement(using: &random) ?? .retain
+        spec.lifecycle.disruption = Disruption.allCases.randomElement(using: &random) ?? .live
+        spec.lifecycle.ignoreDrift = some(["/cpuunits", "/beancounters/numproc", "/network", "/env/TERM"])
+        spec.lifecycle.hold = Bool.random(using: &random)
+        guard spec.ram != nil else { return }
+        for beancounter in Beancounter.allCases where beancounter.shape != .limitOnly && Bool.random(using: &random) {
+            let barrier = Int64.random(in: 0...Int64.max, using: &random)
+            let limit = [barrier, Int64.max, Int64.random(in: barrier...Int64.max, using: &random)].randomElement(using: &random)
+            spec.beancounters[beancounter] = BarrierLimit(barrier: barrier, limit: limit ?? barrier)
+        }
     }
 }
 

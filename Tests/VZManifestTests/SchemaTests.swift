@@ -4,9 +4,12 @@ import VZModel
 @testable import VZManifest
 
 @Suite struct SchemaTests {
-    @Test func theCommittedSchemaIsFresh() throws {
-        let committed = String(decoding: try Repository.bytes(Repository.root + "/schemas/container.schema.json"), as: UTF8.self)
-        #expect(committed == ManifestSchema.jsonSchema(), "write it anew: vzctl schema > schemas/container.schema.json")
+    @Test(arguments: ManifestKind.allCases)
+    func theCommittedSchemaIsFresh(kind: ManifestKind) throws {
+        let name = kind.rawValue.lowercased()
+        let committed = String(decoding: try Repository.bytes(Repository.root + "/schemas/\(name).schema.json"), as: UTF8.self)
+        #expect(
+            committed == ManifestSchema.jsonSchema(of: kind), "write it anew: vzctl schema \(name) > schemas/\(name).schema.json")
     }
 
     @Test(arguments: Repository.files(in: Repository.root + "/examples").filter { $0.hasSuffix(".yaml") })
@@ -31,21 +34,32 @@ import VZModel
     @Test func pathsAreUniqueAndHaveTheirGroups() {
         #expect(Set(FieldTable.all.map(\.path)).count == FieldTable.all.count)
         for field in FieldTable.all where !field.parent.isEmpty {
-            #expect(FieldTable.field(field.parent).map { if case .group = $0.type { true } else { false } } == true)
+            let isElement = field.parent.hasSuffix("[]")
+            let parent = FieldTable.byPath[isElement ? String(field.parent.dropLast(2)) : field.parent]
+            switch parent?.type {
+            case .group: #expect(!isElement)
+            case .records: #expect(isElement)
+            default: Issue.record("\(field.path) has no group")
+            }
         }
     }
 
     @Test func everyFieldOfASpecIsInTheTable() {
         let fields = Mirror(reflecting: ContainerSpec(name: "")).children.compactMap(\.label)
-        #expect(fields.count == 13)
-        for field in fields where field != "name" { #expect(FieldTable.field("spec.\(field)") != nil, "\(field)") }
+        #expect(fields.count == 37)
+        let spelled = ["stopTimeout": "stop_timeout", "vmOvercommit": "vm_overcommit"]
+        for field in fields where field != "name" {
+            #expect(FieldTable.byPath["spec.\(spelled[field] ?? field)"] != nil, "\(field)")
+        }
         for beancounter in Beancounter.allCases { #expect(FieldTable.field("spec.beancounters.\(beancounter.rawValue)") != nil) }
     }
 
     @Test func everyDefaultIsWhatTheParserFillsIn() throws {
         for field in FieldTable.all {
-            guard let text = field.defaultText, field.path.hasPrefix("spec.") else { continue }
-            let given = parse(document("web", "\(field.name): \(text)"))
+            guard let text = field.defaultText, field.path.hasPrefix("spec."), !field.path.contains("[]") else { continue }
+            let groups = field.parent.split(separator: ".").dropFirst()
+            let value = "\(field.name): \(text)"
+            let given = parse(document("web", groups.reversed().reduce(value) { "\($1): {\($0)}" }))
             #expect(given.documents.map(\.spec) == [ContainerSpec(name: "web")], "\(field.path)")
         }
     }
@@ -58,7 +72,8 @@ import VZModel
         #expect(FieldTable.field("kind")?.path == "kind")
         #expect(FieldTable.field("") == nil && FieldTable.field("spec.") == nil && FieldTable.field("nothing") == nil)
         #expect(FieldTable.suggestion(for: "cpuunit") == "cpuunits")
-        #expect(FieldTable.suggestion(for: "PHYSPAGES") == "spec.ram")
+        #expect(FieldTable.suggestion(for: "PHYSPAGES") == "spec.beancounters.physpages")
+        #expect(FieldTable.suggestion(for: "IP_ADDRESS") == "spec.network.venet")
     }
 
     @Test func explanationsSayEverything() {

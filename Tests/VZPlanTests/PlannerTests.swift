@@ -63,6 +63,11 @@ import VZPlan
         #expect(changes.first?.reason == reason)
     }
 
+    @Test func oneThatShallBeSuspendedIsStopped() throws {
+        #expect(Planner.changes(from: ObservedContainer(rootExists: true), to: try desired(.suspended)).isEmpty)
+        #expect(Planner.changes(from: running([]), to: try desired(.suspended)).map(\.action) == [.stop])
+    }
+
     @Test func aNewWishIsOneChangeInBothTerms() throws {
         let wanted = with(Self.weight, "2000", .number(200))
         let changes = Planner.changes(

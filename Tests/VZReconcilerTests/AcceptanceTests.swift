@@ -28,7 +28,10 @@ import VZReconciler
         removal: Acceptance.Removal = .certain, records: [ContainerRecord] = [], present: [Acceptance.Present] = []
     ) -> Acceptance {
         Acceptance(
-            of: .init(documents: documents, faulty: faulty, rejectedNames: rejected, files: files, removal: { _ in removal }),
+            of: .init(
+                documents: documents, faulty: faulty,
+                rejected: Dictionary(rejected.map { ($0, "a mistake in \($0)") }) { first, _ in first }, files: files,
+                removal: { _ in removal }),
             on: .init(records: records, present: present))
     }
 

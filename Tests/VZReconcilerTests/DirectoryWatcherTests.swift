@@ -2,6 +2,7 @@ import Glibc
 import Synchronization
 import Testing
 import VZKernel
+import VZManifest
 
 @testable import VZReconciler
 
@@ -25,7 +26,7 @@ extension WatchTests {
             DirectoryWatcher(paths: [watched], retry: retry, recheck: recheck)
         }
 
-        private func expect(_ wanted: Hint, from watcher: DirectoryWatcher, _ location: SourceLocation = #_sourceLocation)
+        private func expect(_ wanted: Hint, from watcher: DirectoryWatcher, _ location: Testing.SourceLocation = #_sourceLocation)
             async throws
         {
             let seen = Mutex<[Hint]>([])
@@ -230,6 +231,30 @@ extension WatchTests {
             await first.stop()
             await second.stop()
             await #expect { try await second.start() } throws: { ($0 as? KernelError)?.errno == EALREADY }
+        }
+
+        @Test func directoriesOfDropIns() async throws {
+            try #require(mkdir("\(watched)/web.yaml.d", 0o755) == 0)
+            try #require(mkdir("\(watched)/other.d", 0o755) == 0)
+            let watcher = watcher()
+            try await watcher.start()
+            // One that was there, and one that comes later.
+            try put("x", "\(watched)/web.yaml.d/1.yaml")
+            try await expect(.change(file: "\(watched)/web.yaml.d/1.yaml"), from: watcher)
+            try #require(mkdir("\(watched)/db.yaml.d", 0o755) == 0)
+            try await expect(.rearmed("\(watched)/db.yaml.d/"), from: watcher)
+            try put("x", "\(watched)/db.yaml.d/1.yaml")
+            try await expect(.change(file: "\(watched)/db.yaml.d/1.yaml"), from: watcher)
+            // One that is replaced, and one that goes.
+            try shell("mv \(watched)/db.yaml.d \(outside)/; mkdir \(watched)/db.yaml.d")
+            try await expect(.rearmed("\(watched)/db.yaml.d/"), from: watcher)
+            try put("x", "\(watched)/db.yaml.d/2.yaml")
+            try await expect(.change(file: "\(watched)/db.yaml.d/2.yaml"), from: watcher)
+            try shell("rm -r \(watched)/web.yaml.d; mkdir \(watched)/web.yaml.d")
+            try await expect(.rearmed("\(watched)/web.yaml.d/"), from: watcher)
+            try put("x", "\(watched)/web.yaml.d/3.yaml")
+            try await expect(.change(file: "\(watched)/web.yaml.d/3.yaml"), from: watcher)
+            await watcher.stop()
         }
 
         @Test func noDescriptorOfOursInAChild() async throws {

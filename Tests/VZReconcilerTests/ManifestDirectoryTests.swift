@@ -1,5 +1,6 @@
 import Glibc
 import Testing
+import VZManifest
 
 @testable import VZReconciler
 
@@ -158,6 +159,84 @@ struct ManifestDirectoryTests {
                 "expected an owner of uid 0, got uid 12345: chown it",
                 "expected an owner of uid 0, got uid 12345: chown it",
             ])
+    }
+
+    // MARK: drop-ins
+
+    private func dropIns(of name: String, in reading: Reading) -> [String]? {
+        reading.files.first { $0.path.hasSuffix("/\(name)") }?.dropIns.map {
+            $0.path.dropFirst(temporary.path.count) + "=" + String(decoding: $0.bytes, as: UTF8.self)
+        }
+    }
+
+    @Test func dropInsOfAllDirectoriesInTheOrderOfTheirNames() throws {
+        try put("web", "\(low)/web.yaml")
+        for directory in [low, middle, high] { try #require(mkdir("\(directory)/web.yaml.d", 0o755) == 0) }
+        try put("1", "\(high)/web.yaml.d/10-a.yaml")
+        try put("2", "\(low)/web.yaml.d/20-b.yaml")
+        try put("3", "\(low)/web.yaml.d/30-c.yml")
+        try put("4", "\(middle)/web.yaml.d/30-c.yml")
+        try put("5", "\(low)/web.yaml.d/40-d.yaml")
+        try #require(symlink("/dev/null", "\(high)/web.yaml.d/40-d.yaml") == 0)
+        for name in ["50-e.yaml~", ".60-f.yaml", "README"] { try put("x", "\(low)/web.yaml.d/\(name)") }
+        let reading = all.read()
+        #expect(
+            dropIns(of: "web.yaml", in: reading) == [
+                "/high/web.yaml.d/10-a.yaml=1", "/low/web.yaml.d/20-b.yaml=2", "/middle/web.yaml.d/30-c.yml=4",
+            ])
+        #expect(reading.problems.isEmpty)
+        #expect(reading.conditions[middle] == .empty, "drop-ins alone are no manifest")
+    }
+
+    @Test func dropInsOfNoManifestAreNotRead() throws {
+        try #require(mkdir("\(low)/gone.yaml.d", 0o755) == 0 && mkdir("\(low)/web.txt.d", 0o755) == 0)
+        try put("x", "\(low)/gone.yaml.d/1.yaml")
+        try #require(mkfifo("\(low)/gone.yaml.d/2.yaml", 0o644) == 0)
+        let reading = all.read()
+        #expect(reading.files.isEmpty && reading.problems.isEmpty)
+    }
+
+    @Test func aDropInThatCannotBeReadIsAProblemOfItsManifest() throws {
+        try put("web", "\(low)/web.yaml")
+        try put("db", "\(low)/db.yaml")
+        try #require(mkdir("\(low)/web.yaml.d", 0o755) == 0)
+        try put("x".utf8, "\(low)/web.yaml.d/1.yaml", mode: 0o666)
+        var reading = all.read()
+        #expect(reading.files.map(\.path) == ["\(low)/db.yaml"])
+        #expect(
+            reading.problems == [
+                ManifestProblem(
+                    path: "\(low)/web.yaml",
+                    message:
+                        "its drop-in \(low)/web.yaml.d/1.yaml cannot be read: expected to be writable by its owner only, got mode 666: "
+                        + "chmod go-w it")
+            ])
+        #expect(reading.removal(of: "\(low)/web.yaml") == .unknown)
+        // Whose it is matters to nobody who only checks it.
+        #expect(ManifestDirectory.read(given: [low]).files.map(\.dropIns.count) == [0, 1])
+
+        try #require(chmod("\(low)/web.yaml.d/1.yaml", 0o644) == 0 && chmod("\(low)/web.yaml.d", 0o777) == 0)
+        reading = all.read()
+        #expect(reading.problems.map(\.path) == ["\(low)/web.yaml"])
+        try #require(chmod("\(low)/web.yaml.d", 0o755) == 0)
+        #expect(all.read().problems.isEmpty)
+
+        try shell("rm -r \(low)/web.yaml.d; echo x > \(low)/web.yaml.d")
+        #expect(all.read().problems.map(\.message) == ["its drop-in \(low)/web.yaml.d cannot be read: Not a directory"])
+    }
+
+    @Test func filesAndDirectoriesOnACommandLine() throws {
+        try put("web", "\(low)/web.yaml")
+        try put("odd", "\(middle)/odd.txt")
+        try put("db", "\(high)/db.yaml")
+        try #require(mkdir("\(low)/web.yaml.d", 0o755) == 0)
+        try put("1", "\(low)/web.yaml.d/1.yaml")
+        let reading = ManifestDirectory.read(given: [
+            "\(low)/web.yaml", low, "\(low)//web.yaml", "\(middle)/odd.txt", high, "\(high)/none",
+        ])
+        #expect(reading.files.map(\.path) == ["\(low)/web.yaml", "\(middle)/odd.txt", "\(high)/db.yaml"])
+        #expect(reading.files.map(\.dropIns.count) == [1, 0, 0])
+        #expect(reading.problems == [ManifestProblem(path: "\(high)/none", message: "No such file or directory")])
     }
 
     // MARK: which directories

@@ -4,6 +4,8 @@ public import VZKernel
 
 /// Watches directories with libinotifytools and tells, as a hint only, that it is time to look again.
 ///
+/// Watched with each directory are the directories of drop-ins in it (`web.yaml.d`), as they come and go.
+///
 /// `start()` returns when every directory that is there is watched: a change after that gives a hint. A directory that is missing,
 /// removed, moved, unmounted or replaced is armed again as soon as its path leads to a directory: within `retry` when it was
 /// missing; within `recheck` when the path silently leads elsewhere (a renamed parent, a mount over it, a re-pointed link). Hints

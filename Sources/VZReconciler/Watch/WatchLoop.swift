@@ -1,5 +1,6 @@
 internal import Glibc
 internal import VZKernel
+internal import VZManifest
 
 /// What the watcher's thread does: wait, drain, arm again what was lost.
 struct WatchLoop: ~Copyable {
@@ -28,6 +29,9 @@ struct WatchLoop: ~Copyable {
     private let names: [String]
     private let paths: [String]
     private var watches: [Watch]
+    /// The directories of drop-ins that are watched, by path with a slash at the end. They come and go with their names in the
+    /// directories above, so that what is not here is looked for, not remembered.
+    private var dropIns: [String: Identity] = [:]
     private let retry: Duration
     private let recheck: Duration
     private let send: @Sendable (Hint) -> Void
@@ -46,6 +50,7 @@ struct WatchLoop: ~Copyable {
         self.send = send
         watches = paths.map { _ in .missing }
         for index in paths.indices { watches[index] = arm(self.paths[index]) }
+        _ = armDropIns()
         send(.started)
     }
 
@@ -78,11 +83,13 @@ struct WatchLoop: ~Copyable {
         if event.has(Int(IN_Q_OVERFLOW)) {
             // The end of a watch may be among what was lost.
             for index in paths.indices where watches[index] != .missing { watches[index] = .broken }
+            dropIns = [:]
             return send(.overflow)
         }
         guard !event.directory.isEmpty else { return }
         if event.has(Int(IN_IGNORED)) || event.has(Int(IN_MOVE_SELF)) {
             if event.has(Int(IN_MOVE_SELF)) { tools.remove(event.watch) }
+            dropIns[event.directory] = nil
             for index in paths.indices where paths[index] == event.directory && watches[index] != .missing {
                 watches[index] = .broken
             }
@@ -109,6 +116,33 @@ struct WatchLoop: ~Copyable {
                 send(.directoryLost(names[index]))
             }
         }
+        // What happened in one before it was watched gave no hint.
+        for path in armDropIns() { send(.rearmed(path)) }
+    }
+
+    /// Watches every directory of drop-ins that is there and is not watched yet.
+    /// - Returns: those that are watched as of now.
+    private mutating func armDropIns() -> [String] {
+        var there: [String: Identity] = [:]
+        var new: [String] = []
+        for path in paths {
+            guard let directory = try? Descriptor.open(path, O_RDONLY | O_DIRECTORY), let names = try? directory.names() else {
+                continue
+            }
+            for name in names where ManifestFileName.manifest(ofDropIns: name) != nil {
+                let path = path + name + "/"
+                guard let identity = Identity(path) else { continue }
+                if dropIns[path] != identity {
+                    guard case .armed(let identity) = arm(path) else { continue }
+                    new.append(path)
+                    there[path] = identity
+                } else {
+                    there[path] = identity
+                }
+            }
+        }
+        dropIns = there
+        return new
     }
 
     private func arm(_ path: String) -> Watch {

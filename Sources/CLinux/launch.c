@@ -189,6 +189,14 @@ static long open_stdio(const char *path) {
     return fd < 0 ? fd : 0;
 }
 
+static long default_signals(void) {
+    // CLONE_CLEAR_SIGHAND leaves ignored what the caller ignored, and execve would hand that on.
+    struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } normal = {0};
+    for (int signal = 1; signal <= 64; signal++)
+        if (signal != SIGKILL && signal != SIGSTOP) SYS4(SYS_rt_sigaction, signal, &normal, 0, sizeof normal.mask);
+    return SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &normal.mask, 0, sizeof normal.mask);
+}
+
 static long set_caps(const void *set) {
     // libcap keeps to prctl and capset here; it does set errno, which nobody else reads while the caller waits.
     cap_t caps = (cap_t)set;
@@ -263,7 +271,7 @@ static long perform(struct run *run, const struct vz_step *s) {
     case VZ_PIVOT_ROOT: return pivot_root_here();
     case VZ_OPEN_STDIO: return open_stdio(s->path);
     case VZ_SET_CAPS: return set_caps(s->caps);
-    case VZ_DEFAULT_SIGNALS: { uint64_t none = 0; return SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none); }
+    case VZ_DEFAULT_SIGNALS: return default_signals();
     case VZ_CLOSE_ON_EXEC: return SYS3(SYS_close_range, s->number, ~0u, CLOSE_RANGE_CLOEXEC);
     case VZ_CONTROLLING_TTY: return SYS3(SYS_ioctl, s->fd, TIOCSCTTY, 0);
     case VZ_EXEC: return execute(s);

@@ -161,7 +161,7 @@ public struct IsolationCore: Sendable {
 
     /// Asks process 1 to stop in its own way, waits, kills what is left, and takes the control group away.
     private func stop(_ handle: ContainerHandle, timeout: Duration) throws(KernelError) {
-        if let process = handle.process, let signal = Halt.signal(forCaught: Halt.caught(by: process)) {
+        if let process = handle.process, let signal = Halt.signal(for: process) {
             try process.send(signal: signal)
             let milliseconds = timeout.components.seconds * 1000 + timeout.components.attoseconds / 1_000_000_000_000_000
             _ = process.waitForExit(milliseconds: Int32(clamping: max(milliseconds, 0)))

@@ -77,6 +77,16 @@ public struct PidFD: Sendable {
         return Exit(waitStatus: status)
     }
 
+    /// The last part of the path of the program that the process executes; empty when it has ended. Inside a container the name is the
+    /// container's to choose.
+    public var program: String {
+        var path = [CChar](repeating: 0, count: 4096)
+        let count = readlink("/proc/\(pid)/exe", &path, path.count)
+        guard count > 0, isRunning else { return "" }
+        let text = String(decoding: path[0..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return String(text[(text.lastIndex(of: "/").map(text.index(after:)) ?? text.startIndex)...])
+    }
+
     /// The host name in the process' UTS namespace.
     public func hostname() throws(KernelError) -> String {
         var name = [CChar](repeating: 0, count: 65)

@@ -134,6 +134,14 @@ public final class Node: Sendable {
         return Target(record: record, desired: desired, lastKnownGood: entry.lastKnownGood)
     }
 
+    /// The target with what was remembered or said since it was looked at: another `vz` may have been at work.
+    public func current(_ target: Target) -> Target {
+        let name = String(target.record.ctid.number)
+        let record = (try? records.read(ContainerRecord.self, name)) ?? target.record
+        let override = try? overrides.read(StateOverride.self, name)
+        return self.target(Acceptance.Entry(record: record, lastKnownGood: target.lastKnownGood), override: override)
+    }
+
     // MARK: Overrides
 
     private func overridesByID() throws -> [ContainerID: StateOverride] {
@@ -179,6 +187,7 @@ public final class Node: Sendable {
             throw KernelError("lock CT \(ctid)", detail: "another vz is at work on it")
         }
         defer { withExtendedLifetime(lock) {} }
+        let target = current(target)
         let (plan, observation) = try plan(target, known: known)
         let process = try core.execute(
             plan.changes, on: observation.handle, for: target.desired, idBase: target.record.idBase, stopTimeout: stopTimeout

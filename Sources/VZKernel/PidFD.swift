@@ -59,9 +59,17 @@ public struct PidFD: Sendable {
 
     /// How the process ended, when the kernel can still tell: from its zombie, or on Linux 6.15 and later from the pidfd itself.
     public var exit: Exit? {
+        // Between the first two it may be reaped.
+        exitOfReaped ?? exitOfZombie ?? exitOfReaped
+    }
+
+    private var exitOfReaped: Exit? {
         var status: Int32 = 0
-        if vz_pidfd_exit_status(descriptor.raw, &status) == 0 { return Exit(waitStatus: status) }
-        // Not reaped yet: field 52 of /proc/PID/stat (proc(5)), valid when the pidfd still finds its process after the read.
+        return vz_pidfd_exit_status(descriptor.raw, &status) == 0 ? Exit(waitStatus: status) : nil
+    }
+
+    private var exitOfZombie: Exit? {
+        // Field 52 of /proc/PID/stat (proc(5)), valid when the pidfd still finds its process after the read.
         guard let stat = try? KernelFile.read("/proc/\(pid)/stat"), vz_pidfd_send_signal(descriptor.raw, 0) == 0,
             let close = stat.lastIndex(of: ")")
         else { return nil }

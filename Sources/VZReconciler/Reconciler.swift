@@ -162,16 +162,16 @@ public final class Reconciler: Sendable {
     /// Process 1 of a container has ended: by our own stop, or by itself.
     private func ended(_ ctid: ContainerID, _ process: PidFD) {
         let exit = process.exit.map { ", \($0)" } ?? ""
-        let (target, wait) = state.withLock { state -> (Node.Target?, Duration?) in
-            guard let target = state.targets[ctid], target.desired.state == .running else { return (nil, nil) }
+        // vzctl may have stopped it: its word counts before the next look finds it.
+        guard let target = state.withLock({ $0.targets[ctid] }), node.current(target).desired.state == .running else { return }
+        let wait = state.withLock { state -> Duration? in
             var progress = state.progress[ctid] ?? Progress()
             let lived = progress.startedAt.map { ContinuousClock.now - $0 }
             let wait = lived.map { $0 < Self.shortLife } == true ? progress.backoff.fail() : nil
             if wait == nil { progress.backoff.reset() }
             state.progress[ctid] = progress
-            return (target, wait)
+            return wait
         }
-        guard let target else { return }
         let command = target.desired.start.`init`.joined(separator: " ")
         let who = "CT \(ctid) \(target.record.name)"
         if let wait {

@@ -19,7 +19,7 @@ public struct ContainerEntry: Sendable {
 
     /// Starts the program in a session of its own on a terminal of the container's.
     public func run(in process: PidFD, group: ControlGroup, terminal: PseudoTerminal) throws(KernelError) -> PidFD {
-        let peer = terminal.peer
+        let peer = try terminal.peer()
         return try launch(
             process, group,
             streams: [.newSession, .controllingTerminal(peer)] + (0..<3).map { Step.duplicate(peer, onto: $0) })

@@ -32,11 +32,3 @@ public struct PseudoTerminal: Sendable {
     /// Gives this terminal the size of another one.
     public func copySize(from descriptor: Int32) { _ = vz_terminal_size_copy(descriptor, master.raw) }
 }
-
-extension PidFD {
-    /// Makes this process of ours unreadable to everybody but the host's root while a child of it, sharing its memory, is inside a
-    /// container (prctl(2), PR_SET_DUMPABLE).
-    public static func hideOwnMemory() throws(KernelError) {
-        if vz_set_undumpable() < 0 { throw KernelError("make this process undumpable", errno: errno) }
-    }
-}

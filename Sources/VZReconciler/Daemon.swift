@@ -32,6 +32,7 @@ public struct Daemon: Sendable {
     /// - Throws: `Refusal`, `KernelError`, `StoreError`.
     public init(options: Options, log: Logger) throws {
         guard geteuid() == 0 else { throw Refusal(message: "vzd needs root: start it as root", code: 77) }
+        OwnProcess.useOneHeap()
         let paths = NodePaths(environment: Node.environment)
         try Descriptor.makeDirectories(paths.run)
         // A vzd that was killed while it started a container has the lock until that start is over.

@@ -41,6 +41,8 @@ public final class Node: Sendable {
         public var targets: [Target] = []
         /// Mistakes in manifests and files that cannot be read, sorted, each with its place.
         public var diagnostics: [String] = []
+        /// The containers that have anything in the kernel.
+        public var present: Set<ContainerID> = []
     }
 
     // MARK: Looking
@@ -53,18 +55,19 @@ public final class Node: Sendable {
         let directory = only.map(ManifestDirectory.init(paths:)) ?? directory
         let reading = only.map(Self.read) ?? directory.read()
         let (input, diagnostics) = parse(reading, partial: only != nil)
-        var acceptance = Acceptance(of: input, on: try remembered())
+        let present = try core.present()
+        var acceptance = Acceptance(of: input, on: try remembered(present))
         if remembering && !acceptance.toRemember.isEmpty {
             guard let lock = try FileLock.lock(paths.locks + "/node", deadline: .now + .seconds(30)) else {
                 throw KernelError("lock \(paths.locks)/node", detail: "another vz has held it for 30 s")
             }
             // Somebody else may have remembered something meanwhile.
-            acceptance = Acceptance(of: input, on: try remembered())
+            acceptance = Acceptance(of: input, on: try remembered(present))
             for record in acceptance.toRemember { try records.write(record, String(record.ctid.number)) }
             withExtendedLifetime(lock) {}
         }
         let said = try overridesByID()
-        var look = Look(diagnostics: diagnostics + acceptance.problems)
+        var look = Look(diagnostics: diagnostics + acceptance.problems, present: Set(present))
         let named = only == nil ? nil : Set(input.documents.map(\.spec.name))
         for entry in acceptance.entries where named?.contains(entry.record.name) ?? true {
             look.targets.append(target(entry, override: said[entry.record.ctid]))
@@ -112,10 +115,10 @@ public final class Node: Sendable {
         return (input, diagnostics.map(\.description) + reading.problems.map(\.description))
     }
 
-    private func remembered() throws -> Acceptance.Node {
+    private func remembered(_ containers: [ContainerID]) throws -> Acceptance.Node {
         let list = try recordCache.withLock { cache in try cache.update(from: records, in: paths.records) }
         let known = Set(list.map(\.ctid))
-        let present = try core.present().filter { !known.contains($0) }.map { ctid in
+        let present = containers.filter { !known.contains($0) }.map { ctid in
             let process = try? core.observe(ctid).handle.process
             return Acceptance.Present(ctid: ctid, name: core.name(of: ctid), idBase: process.flatMap { core.idBase(of: $0) })
         }

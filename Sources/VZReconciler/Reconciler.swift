@@ -118,7 +118,22 @@ public final class Reconciler: Sendable {
         for target in look.targets where target.lastKnownGood != nil && !news.isEmpty {
             log.warning("CT \(target.record.ctid) \(target.record.name): the last accepted manifest stays in force")
         }
-        for ctid in everything ? look.targets.map(\.record.ctid) : changed { queue.add(.container(ctid)) }
+        let wanted = Set(changed)
+        for target in look.targets {
+            let ctid = target.record.ctid
+            // What shall not run and has nothing in the kernel is as it shall be.
+            let concerns = target.desired.state == .running || look.present.contains(ctid)
+            if wanted.contains(ctid) || (everything && concerns && !isSettled(target)) { queue.add(.container(ctid)) }
+        }
+    }
+
+    /// Whether a container is known to run and nothing is to be done or said: most are, at most looks, and a queue for them would cost
+    /// more than the look itself.
+    private func isSettled(_ target: Node.Target) -> Bool {
+        guard let known = exits.process(of: target.record.ctid), target.desired.state == .running,
+            let (plan, _) = try? node.plan(target, known: known)
+        else { return false }
+        return plan.changes.isEmpty && plan.unsupported.isEmpty
     }
 
     private func converge(_ ctid: ContainerID) {

@@ -26,11 +26,11 @@ public struct ContainerEntry: Sendable {
     }
 
     private func launch(_ process: PidFD, _ group: ControlGroup, streams: [Step]) throws(KernelError) -> PidFD {
-        try PidFD.hideOwnMemory()
+        try OwnProcess.hideMemory()
         let capabilities = try Capabilities(DefaultCapabilities.names)
         // Control groups first, while we still are root of the host; the pid namespace is that of the next process made.
         let outer: [Step] =
-            try group.openProcsForJoining().map { Step.write($0, "0\n") } + [
+            try group.openTasksForJoining(unified: true).map { Step.write($0, "0\n") } + [
                 .enter(process, .all), .clone([], asChildOfCaller: true), .awaitExec,
             ]
         let inner: [Step] =

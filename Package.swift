@@ -22,6 +22,7 @@ let package = Package(
         .executable(name: "vzd", targets: ["vzd"]),
         .executable(name: "vzctl", targets: ["vzctl"]),
         .library(name: "VZManifest", targets: ["VZModel", "VZManifest"]),
+        .library(name: "VZNode", targets: ["VZPlan", "VZKernel", "VZIsolation", "VZReconciler"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),

@@ -137,7 +137,12 @@ static long set_effective_ids(unsigned id) {
     // Group first on the way down, user first on the way up: each needs the other's privilege.
     if (id) {
         long answer = SYS3(SYS_setresgid, -1, id, -1);
-        return answer ? answer : SYS3(SYS_setresuid, -1, id, -1);
+        if (answer == 0) answer = SYS3(SYS_setresuid, -1, id, -1);
+        if (answer) return answer;
+        // Files stay root's to open: CLONE_INTO_CGROUP asks for it. These two answer the former id and never fail.
+        SYS1(SYS_setfsuid, 0);
+        SYS1(SYS_setfsgid, 0);
+        return 0;
     }
     long answer = SYS3(SYS_setresuid, -1, id, -1);
     return answer ? answer : SYS3(SYS_setresgid, -1, id, -1);
@@ -189,6 +194,14 @@ static long open_stdio(const char *path) {
     return fd < 0 ? fd : 0;
 }
 
+static long default_signals(void) {
+    // CLONE_CLEAR_SIGHAND leaves ignored what the caller ignored, and execve would hand that on.
+    struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } normal = {0};
+    for (int signal = 1; signal <= 64; signal++)
+        if (signal != SIGKILL && signal != SIGSTOP) SYS4(SYS_rt_sigaction, signal, &normal, 0, sizeof normal.mask);
+    return SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &normal.mask, 0, sizeof normal.mask);
+}
+
 static long set_caps(const void *set) {
     // libcap keeps to prctl and capset here; it does set errno, which nobody else reads while the caller waits.
     cap_t caps = (cap_t)set;
@@ -213,10 +226,11 @@ static long execute(const struct vz_step *s) {
 
 static int inner_main(struct run *run);
 
-static long clone_inner(struct run *run, uint64_t flags) {
+static long clone_inner(struct run *run, uint64_t flags, int group) {
     int pidfd = -1;
     struct clone_args arguments = {
-        .flags = flags | CLONE_VM | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+        .flags = flags | CLONE_VM | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (group >= 0 ? CLONE_INTO_CGROUP : 0),
+        .cgroup = group >= 0 ? group : 0,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD,
         .stack = (uint64_t)(uintptr_t)run->inner_stack,
@@ -239,11 +253,8 @@ static long release(struct run *run) {
 
 static long perform(struct run *run, const struct vz_step *s) {
     switch (s->op) {
-    case VZ_CLONE: return clone_inner(run, s->number);
-    case VZ_JOIN_GROUP: {
-        char digits[12];
-        return write_all(s->fd, decimal(digits, run->result->pid));
-    }
+    case VZ_CLONE: return clone_inner(run, s->number, s->fd);
+    case VZ_JOIN_GROUP: return write_all(s->fd, "0");
     case VZ_WRITE_PROC: return write_proc(run->result->pid, s->path, s->text);
     case VZ_IDMAP: return id_map_mount(run->result->pid, s->fd);
     case VZ_RELEASE: return release(run);
@@ -263,7 +274,7 @@ static long perform(struct run *run, const struct vz_step *s) {
     case VZ_PIVOT_ROOT: return pivot_root_here();
     case VZ_OPEN_STDIO: return open_stdio(s->path);
     case VZ_SET_CAPS: return set_caps(s->caps);
-    case VZ_DEFAULT_SIGNALS: { uint64_t none = 0; return SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none); }
+    case VZ_DEFAULT_SIGNALS: return default_signals();
     case VZ_CLOSE_ON_EXEC: return SYS3(SYS_close_range, s->number, ~0u, CLOSE_RANGE_CLOEXEC);
     case VZ_CONTROLLING_TTY: return SYS3(SYS_ioctl, s->fd, TIOCSCTTY, 0);
     case VZ_EXEC: return execute(s);

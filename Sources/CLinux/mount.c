@@ -18,7 +18,17 @@ int vz_openat2(int directory, const char *path, int flags, uint32_t mode, uint64
 }
 
 int vz_clone_tree(int directory) {
-    return open_tree(directory, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    int tree = open_tree(directory, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (tree < 0) return -1;
+    // The clone of a shared mount, which systemd makes of all of them, is in the peer group of its original.
+    struct mount_attr change = {.propagation = MS_PRIVATE};
+    if (mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof change)) {
+        int error = errno;
+        close(tree);
+        errno = error;
+        return -1;
+    }
+    return tree;
 }
 
 int vz_new_mount(const char *type, const char *const *pairs, uint64_t attributes) {

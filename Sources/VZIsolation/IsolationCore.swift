@@ -1,3 +1,4 @@
+internal import Glibc
 public import VZKernel
 public import VZModel
 public import VZPlan
@@ -45,8 +46,15 @@ public struct IsolationCore: Sendable {
         let handle = ContainerHandle(ctid: ctid, group: group, process: process, host: host)
         var seen = ObservedContainer(isRunning: process != nil, isPresent: present)
         seen.rootExists = ContainerRoot(ctid: ctid, paths: paths).exists
-        if process != nil {
-            for facet in Facets.all { seen.settings += try facet.observe(handle) }
+        if let process {
+            do throws(KernelError) {
+                for facet in Facets.all { seen.settings += try facet.observe(handle) }
+            } catch {
+                // When it ended under our eyes, what is left of it is looked at anew. A process that is about to end leaves its
+                // namespaces (ESRCH of setns) a moment before its pidfd tells.
+                guard process.waitForExit(milliseconds: error.errno == ESRCH ? 1000 : 0) else { throw error }
+                return try observe(ctid)
+            }
             seen.startedWith = Labels.startParameters(of: group)
         }
         return Observation(container: seen, handle: handle)
@@ -151,8 +159,10 @@ public struct IsolationCore: Sendable {
             try handle.group.create()
             try handle.group.setLabel(Labels.name, Array(desired.name.utf8))
             try Labels.write(desired.start, to: handle.group)
-            return try ContainerStart(idBase: idBase, hostname: hostname, parameters: desired.start).run(
+            let process = try ContainerStart(idBase: idBase, hostname: hostname, parameters: desired.start).run(
                 root: root, group: handle.group)
+            Labels.note(desired.wish.settings.filter { $0.phase == .process }, on: handle.group)
+            return process
         } catch {
             try? clear(handle.group)
             throw error
@@ -161,11 +171,7 @@ public struct IsolationCore: Sendable {
 
     /// Asks process 1 to stop in its own way, waits, kills what is left, and takes the control group away.
     private func stop(_ handle: ContainerHandle, timeout: Duration) throws(KernelError) {
-        if let process = handle.process, let signal = Halt.signal(forCaught: Halt.caught(by: process)) {
-            try process.send(signal: signal)
-            let milliseconds = timeout.components.seconds * 1000 + timeout.components.attoseconds / 1_000_000_000_000_000
-            _ = process.waitForExit(milliseconds: Int32(clamping: max(milliseconds, 0)))
-        }
+        if let process = handle.process { _ = try Halt.ask(process, timeout: timeout) }
         try clear(handle.group)
     }
 

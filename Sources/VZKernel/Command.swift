@@ -5,12 +5,14 @@ internal import Glibc
 public enum Command {
     /// Runs to the end and answers what the program wrote to standard output.
     ///
-    /// Standard input is /dev/null; signals are at their defaults.
+    /// Standard input is /dev/null; signals are at their defaults. The program is killed when the calling thread ends before it: what
+    /// it was making is made anew, and it must not go on beside that.
     /// - Throws: `KernelError` when it cannot be started, or ends otherwise than with 0; then with the end of what it wrote to
     ///   standard error.
     @discardableResult
     public static func run(_ arguments: [String]) throws(KernelError) -> String {
-        let name = arguments.first ?? ""
+        // posix_spawn(3) has no word for PR_SET_PDEATHSIG (prctl(2)); util-linux is on every Debian.
+        let wrapper = ["setpriv", "--pdeathsig", "KILL", "--"]
         let output = try Pipe()
         let errors = try Pipe()
         var actions = posix_spawn_file_actions_t()
@@ -32,11 +34,11 @@ public enum Command {
         posix_spawnattr_setsigmask(&attributes, &none)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
         var pid: pid_t = 0
-        var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
+        var argv: [UnsafeMutablePointer<CChar>?] = (wrapper + arguments).map { strdup($0) }
         argv.append(nil)
         defer { for argument in argv { free(argument) } }
-        let error = posix_spawnp(&pid, name, &actions, &attributes, argv, environ)
-        if error != 0 { throw KernelError("run \(name)", errno: error) }
+        let error = posix_spawnp(&pid, wrapper[0], &actions, &attributes, argv, environ)
+        if error != 0 { throw KernelError("run \(wrapper[0])", errno: error) }
         let process = try PidFD(pid: pid)
         output.closeWriteEnd()
         errors.closeWriteEnd()

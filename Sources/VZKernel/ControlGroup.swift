@@ -145,6 +145,20 @@ public struct ControlGroup: Sendable {
         return all
     }
 
+    /// The group's `tasks` of every v1 hierarchy, open for writing: a process of one thread joins by writing `0` to each.
+    ///
+    /// Unlike `cgroup.procs`, that takes no lock of the whole kernel, which costs a grace period of RCU, 10 ms and more
+    /// (cgroup_procs_write_start of the kernel).
+    /// - Parameter unified: adds `cgroup.procs` of the unified hierarchy, where there is no such way but `CLONE_INTO_CGROUP`.
+    public func openTasksForJoining(unified: Bool) throws(KernelError) -> [Descriptor] {
+        var all: [Descriptor] = []
+        for hierarchy in tree.hierarchies where unified || hierarchy.version == .v1 {
+            let file = hierarchy.version == .v1 ? "tasks" : "cgroup.procs"
+            all.append(try Descriptor.open("\(path)/\(file)", O_WRONLY, at: hierarchy.directory))
+        }
+        return all
+    }
+
     /// The group's directory in the unified hierarchy, as clone3(2) takes it with `CLONE_INTO_CGROUP`; `nil` on a host with v1
     /// alone.
     public func openUnifiedDirectory() throws(KernelError) -> Descriptor? {

@@ -20,14 +20,14 @@ public struct Namespaces: OptionSet, Sendable {
 /// `Sources/CLinux/include/vz_launch.h` says what each does.
 public enum Step: Sendable {
     // By the outer process, with our identity.
-    case clone(Namespaces, asChildOfCaller: Bool)
-    case joinGroup(Descriptor)
+    case clone(Namespaces, asChildOfCaller: Bool, into: Descriptor? = nil)
     case writeProc(name: String, text: String)
     case idMap(MountTree)
     case release
     case awaitExec
     // By the new process.
     case awaitRelease
+    case joinGroup(Descriptor)
     case setIDs(UInt32)
     case newSession
     case hostname(String)
@@ -143,8 +143,8 @@ private final class StepProgram {
 
     private func fill(_ s: inout vz_step, _ step: Step) {
         switch step {
-        case .clone(let namespaces, let sibling):
-            set(&s, VZ_CLONE, number: namespaces.rawValue | (sibling ? UInt64(VZ_CLONE_PARENT) : 0))
+        case .clone(let namespaces, let sibling, let group):
+            set(&s, VZ_CLONE, fd: group?.raw ?? -1, number: namespaces.rawValue | (sibling ? UInt64(VZ_CLONE_PARENT) : 0))
         case .joinGroup(let group): set(&s, VZ_JOIN_GROUP, fd: group.raw)
         case .idMap(let tree): set(&s, VZ_IDMAP, fd: tree.root.raw)
         case .release: set(&s, VZ_RELEASE)

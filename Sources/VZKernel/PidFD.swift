@@ -59,9 +59,17 @@ public struct PidFD: Sendable {
 
     /// How the process ended, when the kernel can still tell: from its zombie, or on Linux 6.15 and later from the pidfd itself.
     public var exit: Exit? {
+        // Between the first two it may be reaped.
+        exitOfReaped ?? exitOfZombie ?? exitOfReaped
+    }
+
+    private var exitOfReaped: Exit? {
         var status: Int32 = 0
-        if vz_pidfd_exit_status(descriptor.raw, &status) == 0 { return Exit(waitStatus: status) }
-        // Not reaped yet: field 52 of /proc/PID/stat (proc(5)), valid when the pidfd still finds its process after the read.
+        return vz_pidfd_exit_status(descriptor.raw, &status) == 0 ? Exit(waitStatus: status) : nil
+    }
+
+    private var exitOfZombie: Exit? {
+        // Field 52 of /proc/PID/stat (proc(5)), valid when the pidfd still finds its process after the read.
         guard let stat = try? KernelFile.read("/proc/\(pid)/stat"), vz_pidfd_send_signal(descriptor.raw, 0) == 0,
             let close = stat.lastIndex(of: ")")
         else { return nil }
@@ -75,6 +83,16 @@ public struct PidFD: Sendable {
         var status: Int32 = 0
         if vz_wait_child(descriptor.raw, &status) < 0 { throw KernelError("wait for process \(pid)", errno: errno) }
         return Exit(waitStatus: status)
+    }
+
+    /// The last part of the path of the program that the process executes; empty when it has ended. Inside a container the name is the
+    /// container's to choose.
+    public var program: String {
+        var path = [CChar](repeating: 0, count: 4096)
+        let count = readlink("/proc/\(pid)/exe", &path, path.count)
+        guard count > 0, isRunning else { return "" }
+        let text = String(decoding: path[0..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return String(text[(text.lastIndex(of: "/").map(text.index(after:)) ?? text.startIndex)...])
     }
 
     /// The host name in the process' UTS namespace.

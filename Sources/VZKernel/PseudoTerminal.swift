@@ -4,7 +4,6 @@ internal import Glibc
 /// A pseudo terminal of a container's own devpts: programs inside see it as theirs (`/dev/pts/0`).
 public struct PseudoTerminal: Sendable {
     public let master: Descriptor
-    public let peer: Descriptor
 
     /// Opens a new terminal in the file system that `process` sees.
     ///
@@ -21,19 +20,15 @@ public struct PseudoTerminal: Sendable {
         }
         master = try Descriptor.open("/proc/self/fd/\(place.raw)", O_RDWR | O_NOCTTY)
         guard vz_pty_unlock(master.raw) == 0 else { throw KernelError("unlock the terminal", errno: errno) }
+    }
+
+    /// Opens the other end. Once nobody has it open any more, reading the master ends with EIO after the last byte; so we do not keep it.
+    public func peer() throws(KernelError) -> Descriptor {
         let raw = vz_pty_peer(master.raw)
         if raw < 0 { throw KernelError("open the terminal's other end", errno: errno) }
-        peer = Descriptor(adopting: raw)
+        return Descriptor(adopting: raw)
     }
 
     /// Gives this terminal the size of another one.
     public func copySize(from descriptor: Int32) { _ = vz_terminal_size_copy(descriptor, master.raw) }
-}
-
-extension PidFD {
-    /// Makes this process of ours unreadable to everybody but the host's root while a child of it, sharing its memory, is inside a
-    /// container (prctl(2), PR_SET_DUMPABLE).
-    public static func hideOwnMemory() throws(KernelError) {
-        if vz_set_undumpable() < 0 { throw KernelError("make this process undumpable", errno: errno) }
-    }
 }

@@ -32,9 +32,11 @@ public struct Daemon: Sendable {
     /// - Throws: `Refusal`, `KernelError`, `StoreError`.
     public init(options: Options, log: Logger) throws {
         guard geteuid() == 0 else { throw Refusal(message: "vzd needs root: start it as root", code: 77) }
+        OwnProcess.useOneHeap()
         let paths = NodePaths(environment: Node.environment)
         try Descriptor.makeDirectories(paths.run)
-        guard let lock = try FileLock.tryLock(paths.run + "/vzd.lock") else {
+        // A vzd that was killed while it started a container has the lock until that start is over.
+        guard let lock = try FileLock.lock(paths.run + "/vzd.lock", deadline: .now + .seconds(2)) else {
             let holder = FileLock.holder(of: paths.run + "/vzd.lock").map { " (process \($0))" } ?? ""
             throw Refusal(message: "another vzd runs on \(paths.run)\(holder)", code: 75)
         }

@@ -45,6 +45,8 @@ public final class Node: Sendable {
         public var warnings: [String] = []
         /// The valid manifests by name, with the place of each value.
         public var documents: [String: ManifestDocument] = [:]
+        /// The containers that have anything in the kernel.
+        public var present: Set<ContainerID> = []
     }
 
     // MARK: Looking
@@ -57,18 +59,20 @@ public final class Node: Sendable {
         let reading = only.map(ManifestDirectory.read(given:)) ?? directory.read()
         let parsed = parse(reading, partial: only != nil)
         let input = parsed.input
-        var acceptance = Acceptance(of: input, on: try remembered())
+        let present = try core.present()
+        var acceptance = Acceptance(of: input, on: try remembered(present))
         if remembering && !acceptance.toRemember.isEmpty {
             guard let lock = try FileLock.lock(paths.locks + "/node", deadline: .now + .seconds(30)) else {
                 throw KernelError("lock \(paths.locks)/node", detail: "another vz has held it for 30 s")
             }
             // Somebody else may have remembered something meanwhile.
-            acceptance = Acceptance(of: input, on: try remembered())
+            acceptance = Acceptance(of: input, on: try remembered(present))
             for record in acceptance.toRemember { try records.write(record, String(record.ctid.number)) }
             withExtendedLifetime(lock) {}
         }
         let said = try overridesByID()
-        var look = Look(diagnostics: parsed.diagnostics + acceptance.problems, warnings: parsed.warnings)
+        var look = Look(
+            diagnostics: parsed.diagnostics + acceptance.problems, warnings: parsed.warnings, present: Set(present))
         look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
         let named = only == nil ? nil : Set(input.documents.map(\.spec.name))
         for entry in acceptance.entries where named?.contains(entry.record.name) ?? true {
@@ -107,10 +111,10 @@ public final class Node: Sendable {
         var warnings: [String]
     }
 
-    private func remembered() throws -> Acceptance.Node {
+    private func remembered(_ containers: [ContainerID]) throws -> Acceptance.Node {
         let list = try recordCache.withLock { cache in try cache.update(from: records, in: paths.records) }
         let known = Set(list.map(\.ctid))
-        let present = try core.present().filter { !known.contains($0) }.map { ctid in
+        let present = containers.filter { !known.contains($0) }.map { ctid in
             let process = try? core.observe(ctid).handle.process
             return Acceptance.Present(ctid: ctid, name: core.name(of: ctid), idBase: process.flatMap { core.idBase(of: $0) })
         }
@@ -127,6 +131,14 @@ public final class Node: Sendable {
             ctid: record.ctid, name: record.name, source: source, state: state, stateReason: reason, template: spec.template,
             start: StartParameters(init: spec.`init`, env: spec.env), wish: Facets.wish(for: spec, on: core.host))
         return Target(record: record, desired: desired, lastKnownGood: entry.lastKnownGood)
+    }
+
+    /// The target with what was remembered or said since it was looked at: another `vz` may have been at work.
+    public func current(_ target: Target) -> Target {
+        let name = String(target.record.ctid.number)
+        let record = (try? records.read(ContainerRecord.self, name)) ?? target.record
+        let override = try? overrides.read(StateOverride.self, name)
+        return self.target(Acceptance.Entry(record: record, lastKnownGood: target.lastKnownGood), override: override)
     }
 
     // MARK: Overrides
@@ -174,6 +186,7 @@ public final class Node: Sendable {
             throw KernelError("lock CT \(ctid)", detail: "another vz is at work on it")
         }
         defer { withExtendedLifetime(lock) {} }
+        let target = current(target)
         let (plan, observation) = try plan(target, known: known)
         let process = try core.execute(
             plan.changes, on: observation.handle, for: target.desired, idBase: target.record.idBase, stopTimeout: stopTimeout

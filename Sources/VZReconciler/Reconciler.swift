@@ -122,7 +122,22 @@ public final class Reconciler: Sendable {
         for target in look.targets where target.lastKnownGood != nil && !news.isEmpty {
             log.warning("CT \(target.record.ctid) \(target.record.name): the last accepted manifest stays in force")
         }
-        for ctid in everything ? look.targets.map(\.record.ctid) : changed { queue.add(.container(ctid)) }
+        let wanted = Set(changed)
+        for target in look.targets {
+            let ctid = target.record.ctid
+            // What shall not run and has nothing in the kernel is as it shall be.
+            let concerns = target.desired.state == .running || look.present.contains(ctid)
+            if wanted.contains(ctid) || (everything && concerns && !isSettled(target)) { queue.add(.container(ctid)) }
+        }
+    }
+
+    /// Whether a container is known to run and nothing is to be done or said: most are, at most looks, and a queue for them would cost
+    /// more than the look itself.
+    private func isSettled(_ target: Node.Target) -> Bool {
+        guard let known = exits.process(of: target.record.ctid), target.desired.state == .running,
+            let (plan, _) = try? node.plan(target, known: known)
+        else { return false }
+        return plan.changes.isEmpty && plan.unsupported.isEmpty
     }
 
     private func converge(_ ctid: ContainerID) {
@@ -166,16 +181,16 @@ public final class Reconciler: Sendable {
     /// Process 1 of a container has ended: by our own stop, or by itself.
     private func ended(_ ctid: ContainerID, _ process: PidFD) {
         let exit = process.exit.map { ", \($0)" } ?? ""
-        let (target, wait) = state.withLock { state -> (Node.Target?, Duration?) in
-            guard let target = state.targets[ctid], target.desired.state == .running else { return (nil, nil) }
+        // vzctl may have stopped it: its word counts before the next look finds it.
+        guard let target = state.withLock({ $0.targets[ctid] }), node.current(target).desired.state == .running else { return }
+        let wait = state.withLock { state -> Duration? in
             var progress = state.progress[ctid] ?? Progress()
             let lived = progress.startedAt.map { ContinuousClock.now - $0 }
             let wait = lived.map { $0 < Self.shortLife } == true ? progress.backoff.fail() : nil
             if wait == nil { progress.backoff.reset() }
             state.progress[ctid] = progress
-            return (target, wait)
+            return wait
         }
-        guard let target else { return }
         let command = target.desired.start.`init`.joined(separator: " ")
         let who = "CT \(ctid) \(target.record.name)"
         if let wait {

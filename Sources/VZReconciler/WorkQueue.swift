@@ -84,7 +84,7 @@ public final class WorkQueue<Key: Hashable & Sendable>: @unchecked Sendable {  /
             again.insert(key)
         } else if isReady.insert(key).inserted {
             ready.append(key)
-            pthread_cond_broadcast(condition)
+            pthread_cond_signal(condition)  // one key, one thread
         }
     }
 

@@ -8,7 +8,8 @@ internal import VZReconciler
 struct Exec: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run a command inside a running container.",
-        discussion: "Exit code: the command's own; 128+N when signal N ended it; 31 when the container is not running.")
+        discussion:
+            "Exit code: the command's own; 128+N when signal N ended it; 127 no such command; 31 the container is not running.")
 
     @Argument(help: "Name or CTID.")
     var name: String
@@ -48,17 +49,28 @@ private func runInside(_ name: String, _ command: [String], onTerminal: Bool) th
         var environment: [String: String] = [:]
         if onTerminal { environment["TERM"] = Node.environment["TERM"] ?? "linux" }
         let entry = ContainerEntry(command: command, environment: environment)
-        let exit: PidFD.Exit
-        if onTerminal {
-            let terminal = try PseudoTerminal(inRootOf: process)
-            exit = try TerminalSession(terminal).run(try entry.run(in: process, group: handle.group, terminal: terminal))
-        } else {
-            exit = try SignalRelay.wait(for: entry.run(in: process, group: handle.group))
-        }
-        switch exit {
-        case .code(let code): status = code
-        case .signal(let number): status = 128 + number
+        do {
+            status = try exitStatus(of: entry, in: process, handle.group, onTerminal: onTerminal)
+        } catch let error as KernelError {
+            guard error.action.hasPrefix("execute ") else { throw error }
+            // As a shell says it: 127 not found, 126 found and not to be executed.
+            say("vzctl: \(error)")
+            status = error.errno == ENOENT ? 127 : 126
         }
     }
     if status != 0 { throw ExitCode(status) }
+}
+
+private func exitStatus(of entry: ContainerEntry, in process: PidFD, _ group: ControlGroup, onTerminal: Bool) throws -> Int32 {
+    let ended: PidFD.Exit
+    if onTerminal {
+        let terminal = try PseudoTerminal(inRootOf: process)
+        ended = try TerminalSession(terminal).run(try entry.run(in: process, group: group, terminal: terminal))
+    } else {
+        ended = try SignalRelay.wait(for: try entry.run(in: process, group: group))
+    }
+    switch ended {
+    case .code(let code): return code
+    case .signal(let number): return 128 + number
+    }
 }

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import VZKernel
 internal import VZManifest
 internal import VZPlan
 internal import VZReconciler
@@ -33,6 +34,28 @@ struct PlanCommand: ParsableCommand {
     }
 }
 
+/// The containers that a verb has started: whoever typed it wants to know when an init ends at once.
+struct FreshStarts {
+    private var list: [(plan: Plan.Container, process: PidFD)] = []
+
+    mutating func note(_ plan: Plan.Container, _ process: PidFD?) {
+        if let process, plan.changes.contains(where: { $0.action == .start }) { list.append((plan, process)) }
+    }
+
+    /// Watches them for 300 ms in all, tells those that ended, and answers how many.
+    func endedTooSoon() -> Int {
+        let deadline = ContinuousClock.now + .milliseconds(300)
+        return list.count { plan, process in
+            let left = (deadline - .now).components
+            let milliseconds = max(0, left.seconds * 1000 + left.attoseconds / 1_000_000_000_000_000)
+            guard process.waitForExit(milliseconds: Int32(milliseconds)) else { return false }
+            let command = plan.changes.last?.after ?? ""
+            say("vzctl: CT \(plan.ctid) \(plan.name): init (\(command)) ended too soon\(process.exit.map { ", \($0)" } ?? "")")
+            return true
+        }
+    }
+}
+
 /// `vzctl apply`: one convergence, now.
 struct Apply: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -49,15 +72,19 @@ struct Apply: ParsableCommand {
             look.diagnostics.forEach(say)
             var done: [Plan.Container] = []
             var failed = 0
+            var starts = FreshStarts()
             for target in look.targets {
                 do {
-                    done.append(try node.converge(target, stopTimeout: .seconds(stopTimeout)).0)
+                    let (plan, process) = try node.converge(target, stopTimeout: .seconds(stopTimeout))
+                    done.append(plan)
+                    starts.note(plan, process)
                 } catch {
                     say("vzctl: CT \(target.record.ctid) \(target.record.name): \(error)")
                     failed += 1
                 }
             }
             print(Plan(containers: done).text(verb: "Applied"))
+            failed += starts.endedTooSoon()
             if failed > 0 { throw Failure("\(failed) container\(failed == 1 ? "" : "s") failed; see above") }
             if !look.diagnostics.isEmpty { throw Failure("there are invalid manifests; see above", .invalidData) }
         }

@@ -23,7 +23,10 @@ struct Start: ParsableCommand {
             let wanted = target.record.accepted.state
             try access.node.setOverride(
                 wanted == .running ? nil : StateOverride(state: .running, owner: owner()), for: target.record.ctid)
-            let (plan, _) = try access.node.converge(access.target(name))
+            let (plan, process) = try access.node.converge(access.target(name))
+            var starts = FreshStarts()
+            starts.note(plan, process)
+            guard starts.endedTooSoon() == 0 else { throw Failure("CT \(target.record.ctid) does not stay up; see above") }
             say(
                 plan.changes.contains { $0.action == .start }
                     ? "CT \(target.record.ctid) started" : "CT \(target.record.ctid) runs already")

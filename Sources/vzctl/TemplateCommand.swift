@@ -40,10 +40,7 @@ struct CreateTemplate: ParsableCommand {
 
     func validate() throws {
         guard (from != nil) != busybox else { throw ValidationError("give either --from PATH or --busybox") }
-        let allowed = name.utf8.allSatisfy {
-            (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || ".-_".utf8.contains($0)
-        }
-        guard allowed, let first = name.first, first.isLetter || first.isNumber, name.count <= 128 else {
+        guard TemplateStore.isName(name) else {
             throw ValidationError(
                 "a template's name has letters, digits, dots, dashes and underscores, and begins with one of the first two; got \"\(name)\""
             )

@@ -36,18 +36,24 @@ struct TerminalSession {
             pollfd(fd: terminal.master.raw, events: Int16(POLLIN), revents: 0),
             pollfd(fd: process.descriptor.raw, events: Int16(POLLIN), revents: 0),
         ]
+        var timeout: Int32 = -1
         while true {
-            if poll(&requests, 3, -1) < 0 {
+            let count = poll(&requests, 3, timeout)
+            if count < 0 {
                 guard errno == EINTR else { return }
                 if isTerminal { terminal.copySize(from: STDIN_FILENO) }
                 continue
             }
-            // What the program wrote before it ended is still in the terminal: read that first, then see to its end.
+            if count == 0 { return }
+            // What the program wrote before it ended is still on its way: the end of the master comes after it.
             if requests[1].revents != 0 {
-                if copy(from: terminal.master.raw, to: STDOUT_FILENO) { continue }
-                requests[1].fd = -1
+                guard copy(from: terminal.master.raw, to: STDOUT_FILENO) else { return }
+                continue
             }
-            if requests[2].revents != 0 { return }
+            if requests[2].revents != 0 {
+                // Something that it left in the background may keep the terminal open: that is not waited for.
+                (requests[2].fd, timeout) = (-1, 200)
+            }
             if requests[0].revents != 0, !copy(from: STDIN_FILENO, to: terminal.master.raw) {
                 requests[0].fd = -1
                 // End of a piped input: what a person at a terminal says with control-D.

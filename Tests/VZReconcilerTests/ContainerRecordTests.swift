@@ -21,8 +21,9 @@ import VZModel
     }
 
     @Test func aManifestThatCannotBeReadAnyMoreIsAnErrorThatSaysWhy() throws {
-        let json =
-            #"{"ctid":101,"name":"web","idBase":1,"manifest":"kind: Nothing","source":{"file":"a","line":1,"column":1},"retired":false}"#
+        let json = """
+            {"ctid":101,"name":"web","idBase":1,"manifest":"kind: Nothing","source":{"file":"a","line":1,"column":1},"retired":false}
+            """
         #expect(throws: DecodingError.self) { try JSONDecoder().decode(ContainerRecord.self, from: Data(json.utf8)) }
     }
 }

@@ -15,14 +15,14 @@
 
 enum vz_op {
     // outer
-    VZ_CLONE = 1,        // number: clone flags of the inner process
-    VZ_JOIN_GROUP,       // fd: cgroup.procs of the group that the inner process joins
+    VZ_CLONE = 1,        // number: clone flags of the inner process; fd: directory of the cgroup (v2) that it begins in, or negative
     VZ_WRITE_PROC,       // path: name below /proc/PID of the inner process; text: what is written
     VZ_IDMAP,            // fd: detached mount that gets the id map of the inner process' user namespace
     VZ_RELEASE,          // lets the inner process go on from VZ_AWAIT_RELEASE
     VZ_AWAIT_EXEC,       // waits until the inner process has executed its program or ended
     // inner
     VZ_AWAIT_RELEASE,
+    VZ_JOIN_GROUP,       // fd: `tasks` of the cgroup (v1) that the process joins
     VZ_SET_IDS,          // number: user and group id, real, effective and saved; no supplementary groups
     VZ_NEW_SESSION,
     VZ_HOSTNAME,         // text
@@ -34,13 +34,13 @@ enum vz_op {
     VZ_PIVOT_ROOT,       // the working directory becomes the root, the old root is detached
     VZ_OPEN_STDIO,       // path: opened read-write as 0, 1 and 2
     VZ_SET_CAPS,         // caps: cap_t that becomes permitted, effective; the bounding set is cut down to it; inheritable is empty
-    VZ_DEFAULT_SIGNALS,  // nothing blocked
+    VZ_DEFAULT_SIGNALS,  // nothing blocked, nothing ignored
     VZ_CLOSE_ON_EXEC,    // number: every descriptor from this one on
     VZ_CONTROLLING_TTY,  // fd: becomes the terminal of this new session
     VZ_EXEC,             // paths: candidates in order; argv; env
     // both
     VZ_CHDIR,            // fd, or path when fd is negative
-    VZ_SET_EFFECTIVE_IDS,// number: effective user and group id
+    VZ_SET_EFFECTIVE_IDS,// number: effective user and group id; those for files stay root's
     VZ_UNSHARE,          // number: flags
     VZ_SETNS,            // fd: pidfd; number: flags
     VZ_WRITE,            // fd; text

@@ -20,7 +20,8 @@ enum {
 
 /// openat2(2); close-on-exec is added.
 int vz_openat2(int directory, const char *path, int flags, uint32_t mode, uint64_t resolve);
-/// A detached copy of the mount that `directory` stands in, rooted at it (open_tree(2) with OPEN_TREE_CLONE); not its submounts.
+/// A detached, private copy of the mount that `directory` stands in, rooted at it (open_tree(2) with OPEN_TREE_CLONE); not its
+/// submounts.
 int vz_clone_tree(int directory);
 /// A detached mount of a new file system (fsopen, fsconfig, fsmount); `pairs`: key, value, …, NULL.
 int vz_new_mount(const char *type, const char *const *pairs, uint64_t attributes);

@@ -23,7 +23,7 @@ int vz_pidfd_send_signal(int pidfd, int signal);
 int vz_pidfd_exit_status(int pidfd, int *status);
 /// Waits for a child of ours. 0 and `status` in the form of wait(2).
 int vz_wait_child(int pidfd, int *status);
-/// Runs gethostname or sethostname in the UTS namespace of another process, in a thread made for it.
+/// The host name in the UTS namespace of another process. Setting it takes a thread made for that.
 int vz_hostname_get(int pidfd, char *name, size_t size);
 int vz_hostname_set(int pidfd, const char *name);
 /// The other end of a pseudo terminal, opened without a path (TIOCGPTPEER); close-on-exec.
@@ -32,7 +32,8 @@ int vz_pty_unlock(int master);
 int vz_terminal_size_copy(int from, int to);
 /// prctl(PR_SET_DUMPABLE, 0): nobody may trace this process or read its memory but root of the host.
 int vz_set_undumpable(void);
-int vz_setns(int descriptor, int flags);
+/// mallopt(3) with M_ARENA_MAX 1.
+void vz_use_one_heap(void);
 /// epoll(7) for reading only: a descriptor that is told of descriptors which can be read.
 int vz_poll_create(void);
 int vz_poll_add(int poll, int descriptor);

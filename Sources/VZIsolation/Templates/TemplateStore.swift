@@ -34,6 +34,7 @@ public struct TemplateStore: Sendable {
 
     /// The template of that name; `nil` when there is none.
     public func find(_ name: String) -> Template? {
+        guard Self.isName(name) else { return nil }
         var info = stat()
         for suffix in [""] + Self.archiveSuffixes {
             let path = "\(directory)/\(name)\(suffix)"
@@ -44,6 +45,16 @@ public struct TemplateStore: Sendable {
             }
         }
         return nil
+    }
+
+    /// Whether a template can have this name: it has letters, digits, dots, dashes and underscores, begins with one of the first two,
+    /// and leads nowhere else.
+    public static func isName(_ name: String) -> Bool {
+        func isAlphanumeric(_ byte: UInt8) -> Bool {
+            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+        }
+        guard let first = name.utf8.first, isAlphanumeric(first), name.utf8.count <= 128 else { return false }
+        return name.utf8.allSatisfy { isAlphanumeric($0) || ".-_".utf8.contains($0) }
     }
 
     /// The name of a template made from `file`: its last part without an archive's ending.
@@ -62,7 +73,7 @@ public struct TemplateStore: Sendable {
             )
         }
         guard template.isArchive else {
-            try Command.run(["cp", "-a", "--reflink=auto", "--", template.path, target])
+            try Command.run(["cp", "-aT", "--reflink=auto", "--", template.path, target])
             return
         }
         try Descriptor.makeDirectories(target)
@@ -80,7 +91,7 @@ public struct TemplateStore: Sendable {
         guard stat(path, &info) == 0 else { throw KernelError("read \"\(path)\"", errno: errno) }
         if info.st_mode & S_IFMT == S_IFDIR {
             try install(name, suffix: "") { target throws(KernelError) in
-                try Command.run(["cp", "-a", "--reflink=auto", "--", path, target])
+                try Command.run(["cp", "-aT", "--reflink=auto", "--", path, target])
             }
             return
         }

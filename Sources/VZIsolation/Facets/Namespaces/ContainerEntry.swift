@@ -19,18 +19,18 @@ public struct ContainerEntry: Sendable {
 
     /// Starts the program in a session of its own on a terminal of the container's.
     public func run(in process: PidFD, group: ControlGroup, terminal: PseudoTerminal) throws(KernelError) -> PidFD {
-        let peer = terminal.peer
+        let peer = try terminal.peer()
         return try launch(
             process, group,
             streams: [.newSession, .controllingTerminal(peer)] + (0..<3).map { Step.duplicate(peer, onto: $0) })
     }
 
     private func launch(_ process: PidFD, _ group: ControlGroup, streams: [Step]) throws(KernelError) -> PidFD {
-        try PidFD.hideOwnMemory()
+        try OwnProcess.hideMemory()
         let capabilities = try Capabilities(DefaultCapabilities.names)
         // Control groups first, while we still are root of the host; the pid namespace is that of the next process made.
         let outer: [Step] =
-            try group.openProcsForJoining().map { Step.write($0, "0\n") } + [
+            try group.openTasksForJoining(unified: true).map { Step.write($0, "0\n") } + [
                 .enter(process, .all), .clone([], asChildOfCaller: true), .awaitExec,
             ]
         let inner: [Step] =

@@ -27,25 +27,28 @@ public struct ContainerStart: Sendable {
         let devices = try ContainerDevices(base: idBase)
         let capabilities = try Capabilities(DefaultCapabilities.names)
         return try Launcher.launch(
-            outer: outer(directory: directory, tree: tree, groups: try group.openProcsForJoining()),
-            inner: inner(tree: tree, devices: devices, capabilities: capabilities))
+            outer: outer(directory: directory, tree: tree, group: try group.openUnifiedDirectory()),
+            inner: inner(
+                tree: tree, devices: devices, capabilities: capabilities, groups: try group.openTasksForJoining(unified: false)))
     }
 
-    /// Made with our identity: only we may join control groups, write id maps, and map the ids of a mount of the host's.
-    private func outer(directory: Descriptor, tree: MountTree, groups: [Descriptor]) -> [Step] {
+    /// Made with our identity: only we may write id maps, and map the ids of a mount of the host's.
+    private func outer(directory: Descriptor, tree: MountTree, group: Descriptor?) -> [Step] {
         let map = "0 \(idBase) \(Self.idCount)\n"
         // The working directory goes along into the new mount namespace: that is how the new process finds its root there
         // without walking a path for which it has no permission.
         return [.changeDirectory(directory), .setEffectiveIDs(idBase)]
-            + [.clone([.user, .mount, .pid, .network, .uts, .ipc], asChildOfCaller: false), .setEffectiveIDs(0)]
-            + groups.map(Step.joinGroup)
+            + [.clone([.user, .mount, .pid, .network, .uts, .ipc], asChildOfCaller: false, into: group), .setEffectiveIDs(0)]
             + [.writeProc(name: "uid_map", text: map), .writeProc(name: "gid_map", text: map), .idMap(tree), .release, .awaitExec]
     }
 
-    private func inner(tree: MountTree, devices: ContainerDevices, capabilities: Capabilities) -> [Step] {
+    /// - Parameter groups: opened by us, which is what the kernel goes by.
+    private func inner(
+        tree: MountTree, devices: ContainerDevices, capabilities: Capabilities, groups: [Descriptor]
+    ) -> [Step] {
         let plain: MountTree.Attributes = [.noSetuid, .noDevices, .noExec]
-        return [
-            .awaitRelease, .newSession, .setIDs(0),
+        return [.awaitRelease] + groups.map(Step.joinGroup) + [
+            .newSession, .setIDs(0),
             .unshare(.cgroup),  // only now: the namespace's root is the group that the process is in
             .hostname(hostname), .loopbackUp, .privateMounts,
             .attachHere(tree),

@@ -1,0 +1,15 @@
+internal import CLinux
+internal import Glibc
+
+/// What this process of ours sets of itself.
+public enum OwnProcess {
+    /// Makes this process unreadable to everybody but the host's root while a child of it, sharing its memory, is inside a container
+    /// (prctl(2), PR_SET_DUMPABLE).
+    public static func hideMemory() throws(KernelError) {
+        if vz_set_undumpable() < 0 { throw KernelError("make this process undumpable", errno: errno) }
+    }
+
+    /// One heap for all threads (mallopt(3), M_ARENA_MAX): each with one of its own keeps several times what a daemon of many idle
+    /// threads uses. To be called before there are others.
+    public static func useOneHeap() { vz_use_one_heap() }
+}

@@ -1,4 +1,4 @@
-public import Glibc
+internal import Glibc
 
 /// An open file descriptor that closes itself. Everything that VZKernel does on files starts from one: handles first, paths second.
 ///
@@ -14,7 +14,7 @@ public final class Descriptor: Sendable {
     /// Opens `path`, relative to `directory` when one is given (openat(2)); `O_CLOEXEC` is added.
     /// - Throws: `KernelError` with the errno of open(2).
     public static func open(
-        _ path: String, _ flags: Int32, mode: mode_t = 0, at directory: Descriptor? = nil
+        _ path: String, _ flags: Int32, mode: UInt32 = 0, at directory: Descriptor? = nil
     ) throws(KernelError) -> Descriptor {
         while true {
             let raw = openat(directory?.raw ?? AT_FDCWD, path, flags | O_CLOEXEC, mode)

@@ -1,4 +1,4 @@
-public import Glibc
+internal import Glibc
 public import VZKernel
 
 /// An exclusive lock among processes, by flock(2) on a file of its own, held for as long as this object lives.
@@ -61,8 +61,8 @@ public final class FileLock: Sendable {
     }
 
     /// The process id that the lock's holder wrote, for a message; nil when there is none to be read.
-    public static func holder(of path: String) -> pid_t? {
+    public static func holder(of path: String) -> Int32? {
         guard let text = try? KernelFile.read(path) else { return nil }
-        return pid_t(text)
+        return Int32(text)
     }
 }

@@ -7,12 +7,16 @@ public enum ManifestWriter {
     /// `ManifestParser` reads it back as an equal spec, when the values lie in the ranges that `ContainerSpec` tells, sizes are whole
     /// pages and lists that are sets hold nothing twice. Of a profile or of the defaults, what such a document does not have (a ctid,
     /// of the defaults also the name) is left out.
-    /// - Parameter profile: the profile that the document names; only what it says beside that is in `spec`.
-    public static func yaml(kind: ManifestKind = .container, _ spec: ContainerSpec, profile: String? = nil) -> String {
+    /// - Parameters:
+    ///   - profile: the profile that the document names; only what it says beside that is in `spec`.
+    ///   - explicit: paths of fields that are written although they have their default: a node's defaults may say otherwise.
+    public static func yaml(
+        kind: ManifestKind = .container, _ spec: ContainerSpec, profile: String? = nil, explicit: Set<String> = []
+    ) -> String {
         let draft = Draft(kind: kind, spec: spec, profile: profile)
         let defaults = Draft()
         var lines: [String] = []
-        append(group: "", indent: "", from: draft, defaults: defaults, to: &lines)
+        append(group: "", indent: "", from: draft, defaults: defaults, explicit: explicit, to: &lines)
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -31,17 +35,21 @@ public enum ManifestWriter {
         }
     }
 
-    private static func append(group: String, indent: String, from draft: Draft, defaults: Draft, to lines: inout [String]) {
+    private static func append(
+        group: String, indent: String, from draft: Draft, defaults: Draft, explicit: Set<String>, to lines: inout [String]
+    ) {
         for field in FieldTable.children[group] ?? [] where field.kinds.contains(draft.kind) {
             if case .group = field.type {
                 var inner: [String] = []
-                append(group: field.path, indent: indent + "  ", from: draft, defaults: defaults, to: &inner)
+                append(group: field.path, indent: indent + "  ", from: draft, defaults: defaults, explicit: explicit, to: &inner)
                 if !inner.isEmpty {
                     lines += ["\(indent)\(field.name):"] + inner
                 } else if field.required, !field.optionalIn.contains(draft.kind) {
                     lines.append("\(indent)\(field.name): {}")
                 }
-            } else if let value = field.get(draft), isWritten(field, value, in: draft, defaults) {
+            } else if let value = field.get(draft),
+                explicit.contains(field.path) || isWritten(field, value, in: draft, defaults)
+            {
                 append(field, value, indent: indent, to: &lines)
             }
         }

@@ -86,6 +86,13 @@ struct Sample: Sendable, CustomTestStringConvertible {
 }
 
 @Suite struct OpenVZImportTests {
+    /// A node's defaults may say otherwise: what the file says is said.
+    @Test func aValueThatIsTheDefaultIsKept() {
+        let manifest = imported("CPUUNITS=\"1000\"\nIOPRIO=\"4\"\n").manifest ?? ""
+        #expect(manifest.contains("  cpuunits: 1000\n") && manifest.contains("  ioprio: 4\n"))
+        #expect(!manifest.contains("cpulimit"))
+    }
+
     @Test func readsAContainer() {
         let result = imported(
             """

@@ -174,14 +174,13 @@ struct ConfImporter {
     /// manifest's, also those that OpenVZ does not ask for.
     private func remaining(of verdict: [Finding]) -> [Finding] {
         let missing = verdict.filter { ConsistencyRules.rule($0.rule)?.scope == .openVZ }
-        var operands = RuleOperands(spec)
-        operands.avnumproc = avnumproc
-        return missing + ConsistencyRules.check(operands, [.manifest])
+        // A manifest has no AVNUMPROC: what is asked of it later is asked now.
+        return missing + ConsistencyRules.check(RuleOperands(spec), [.manifest])
     }
 
     /// The manifest. What its parser refuses is told, but for the consistency rules, which are told of already.
     private mutating func manifestText() -> String? {
-        let text = ManifestWriter.yaml(kind: kind, spec)
+        let text = ManifestWriter.yaml(kind: kind, spec, explicit: Set(mapped.map(\.field)))
         let mistakes = ManifestParser.parse(Array(text.utf8), file: file).diagnostics
         for mistake in mistakes where mistake.severity == .error && mistake.rule == nil {
             let place = mapped.first { $0.field == mistake.field }

@@ -9,7 +9,9 @@ struct Main {
     static func main() {
         do {
             let arguments = Array(CommandLine.arguments.dropFirst())
-            guard let part = arguments.first else { throw Broken("usage: vz-bench start | vz-bench daemon VZD") }
+            guard let part = arguments.first else {
+                throw Broken("usage: vz-bench start | vz-bench daemon VZD | vz-bench manifests")
+            }
             let paths = NodePaths(environment: Node.environment)
             guard paths.controlGroup != NodePaths.standard.controlGroup, paths.state != NodePaths.standard.state else {
                 throw Broken("expected VZ_CGROUP and the other directories of a node of its own")
@@ -19,7 +21,9 @@ struct Main {
             case "start": try StartBenchmark(paths: paths).run(count: 50, into: &table)
             case "daemon" where arguments.count == 2:
                 try DaemonBenchmark(paths: paths, program: arguments[1]).run(edits: 100, looks: 20, into: &table)
-            default: throw Broken("expected start, or daemon and the path of vzd; got \(arguments.joined(separator: " "))")
+            case "manifests": try ManifestBenchmark().run(count: 10_000, into: &table)
+            default:
+                throw Broken("expected start, manifests, or daemon and the path of vzd; got \(arguments.joined(separator: " "))")
             }
             print(table.text)
         } catch {

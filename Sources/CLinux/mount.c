@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-_Static_assert(VZ_O_PATH == O_PATH && VZ_O_TMPFILE == O_TMPFILE, "flags of open(2)");
+_Static_assert(VZ_O_PATH == O_PATH, "a flag of open(2)");
 _Static_assert(VZ_RESOLVE_IN_ROOT == RESOLVE_IN_ROOT && VZ_RESOLVE_NO_SYMLINKS == RESOLVE_NO_SYMLINKS, "flags of openat2(2)");
 _Static_assert(VZ_MOUNT_ATTR_NOEXEC == MOUNT_ATTR_NOEXEC && VZ_MOUNT_ATTR_NODEV == MOUNT_ATTR_NODEV, "flags of fsmount(2)");
 
@@ -44,16 +44,7 @@ int vz_new_mount(const char *type, const char *const *pairs, uint64_t attributes
     return answer;
 }
 
-int vz_attach(int tree, int directory, const char *path) {
-    return move_mount(tree, "", directory, path, MOVE_MOUNT_F_EMPTY_PATH | (*path ? 0 : MOVE_MOUNT_T_EMPTY_PATH));
-}
-
 int vz_set_mount_attributes(int tree, uint64_t attributes) {
     struct mount_attr change = {.attr_set = attributes};
-    return mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof change);
-}
-
-int vz_id_map(int tree, int user_namespace) {
-    struct mount_attr change = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = user_namespace};
     return mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof change);
 }

@@ -40,17 +40,6 @@ public struct Reading: Equatable, Sendable {
 
     public init() {}
 
-    /// Whether the list as a whole can be believed: at least one directory was read and none is unavailable. Without that, what
-    /// masks what is not known either, so nothing may be removed.
-    public var trusted: Bool {
-        var read = false
-        for condition in conditions.values {
-            if case .unavailable = condition { return false }
-            if condition == .read { read = true }
-        }
-        return read
-    }
-
     /// What it means that a manifest, which once stood at `path`, stands nowhere now.
     public func removal(of path: String) -> Acceptance.Removal {
         let unavailable = conditions.values.contains { if case .unavailable = $0 { true } else { false } }

@@ -1,5 +1,6 @@
 import Glibc
 import Testing
+import VZReconciler
 
 /// A directory of its own for one test, removed at the end.
 final class TemporaryDirectory: Sendable {
@@ -127,5 +128,18 @@ func within<T: Sendable>(_ limit: Duration = .seconds(20), _ work: @escaping @Se
         defer { group.cancelAll() }
         guard let first = try await group.next() else { throw TimedOut() }
         return first
+    }
+}
+
+extension Reading {
+    /// Whether the list as a whole can be believed: at least one directory was read and none is unavailable. Without that, what
+    /// masks what is not known either, so nothing may be removed.
+    var trusted: Bool {
+        var read = false
+        for condition in conditions.values {
+            if case .unavailable = condition { return false }
+            if condition == .read { read = true }
+        }
+        return read
     }
 }

@@ -6,8 +6,6 @@
 
 enum {
     VZ_O_PATH = 010000000,
-    VZ_O_TMPFILE = 020200000,
-    VZ_RESOLVE_NO_XDEV = 0x01,
     VZ_RESOLVE_NO_MAGICLINKS = 0x02,
     VZ_RESOLVE_NO_SYMLINKS = 0x04,
     VZ_RESOLVE_BENEATH = 0x08,
@@ -25,11 +23,7 @@ int vz_openat2(int directory, const char *path, int flags, uint32_t mode, uint64
 int vz_clone_tree(int directory);
 /// A detached mount of a new file system (fsopen, fsconfig, fsmount); `pairs`: key, value, …, NULL.
 int vz_new_mount(const char *type, const char *const *pairs, uint64_t attributes);
-/// Attaches a detached mount to what `path` names below `directory`, or to `directory` itself when `path` is empty.
-int vz_attach(int tree, int directory, const char *path);
 /// Sets MOUNT_ATTR_* on a mount given by its root (mount_setattr(2)).
 int vz_set_mount_attributes(int tree, uint64_t attributes);
-/// Gives a detached mount the id map of a user namespace.
-int vz_id_map(int tree, int user_namespace);
 
 #endif

@@ -35,6 +35,8 @@ public struct Reading: Equatable, Sendable {
     public var files: [ManifestFile] = []
     /// The files that would be in force but cannot be read, sorted by path.
     public var problems: [ManifestProblem] = []
+    /// Drop-ins without a manifest to be merged into, sorted by path: they have no effect.
+    public var orphans: [ManifestProblem] = []
     /// The condition of every directory, by the path it was given with.
     public var conditions: [String: Condition] = [:]
 
@@ -58,8 +60,9 @@ public struct Reading: Equatable, Sendable {
 ///
 /// The same file name in a higher directory masks the lower one, also when the higher one cannot be read; a link to /dev/null
 /// disables it. The drop-ins of `web.yaml` are the manifests in the directories `web.yaml.d` beside it and in the other directories of
-/// the list, in the order of their names, with the same rules; one that cannot be read makes its manifest one that cannot. Read are regular files and symbolic links to them with a manifest's name, owned by root or by the reader and
-/// writable by nobody else, of 1 MiB at most. Between readings it remembers nothing but each directory's first device.
+/// the list, in the order of their names, with the same rules; one that cannot be read makes its manifest one that cannot.
+/// Read are regular files and symbolic links to them with a manifest's name, owned by root or by the reader and writable by nobody
+/// else, of 1 MiB at most. Between readings it remembers nothing but each directory's first device.
 public struct ManifestDirectory: Sendable {
     /// The largest manifest, in bytes.
     public static let sizeLimit = 1 << 20
@@ -113,6 +116,12 @@ public struct ManifestDirectory: Sendable {
             case .problem(let message): reading.problems.append(ManifestProblem(path: entry.path, message: message))
             }
         }
+        for (manifest, entries) in dropIns where taken[manifest] == nil {
+            reading.orphans += entries.values.map {
+                ManifestProblem(path: $0.path, message: "warning: has no effect: no directory has the manifest \(manifest)")
+            }
+        }
+        reading.orphans.sort { $0.path < $1.path }
         return reading
     }
 

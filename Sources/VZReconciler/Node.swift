@@ -102,7 +102,7 @@ public final class Node: Sendable {
             removal: { partial ? .unknown : reading.removal(of: $0) })
         return Parsed(
             input: input, diagnostics: errors.map(\.description) + reading.problems.map(\.description),
-            warnings: set.diagnostics.filter { $0.severity != .error }.map(\.description))
+            warnings: set.diagnostics.filter { $0.severity != .error }.map(\.description) + reading.orphans.map(\.description))
     }
 
     private struct Parsed {

@@ -188,6 +188,17 @@ struct ManifestDirectoryTests {
         #expect(reading.conditions[middle] == .empty, "drop-ins alone are no manifest")
     }
 
+    @Test func dropInsWithoutTheirManifestAreTold() throws {
+        try shell("mkdir '\(high)/web.yaml.d' '\(low)/db.yaml.d'")
+        try put("x", "\(high)/web.yaml.d/90.yaml")
+        try put("x", "\(low)/db.yaml.d/90.yaml")
+        try put("x", "\(middle)/db.yaml")
+        let reading = all.read()
+        #expect(reading.orphans.map(\.path) == ["\(high)/web.yaml.d/90.yaml"])
+        #expect(reading.orphans.first?.message.contains("no directory has the manifest web.yaml") == true)
+        #expect(reading.problems.isEmpty)
+    }
+
     @Test func dropInsOfNoManifestAreNotRead() throws {
         try #require(mkdir("\(low)/gone.yaml.d", 0o755) == 0 && mkdir("\(low)/web.txt.d", 0o755) == 0)
         try put("x", "\(low)/gone.yaml.d/1.yaml")

@@ -127,28 +127,12 @@ public struct ControlGroup: Sendable {
         }
     }
 
-    /// Moves a process into the group in every hierarchy, with all its threads.
-    /// - Parameter process: 0 for the calling process.
-    public func join(_ process: Int32) throws(KernelError) {
-        for procs in try openProcsForJoining() { try procs.writeAll("\(process)".utf8, named: "cgroup.procs of /\(path)") }
-    }
-
-    /// The group's `cgroup.procs` of every hierarchy, open for writing: a process joins by writing `0` to each, or is moved by its
-    /// id.
-    ///
-    /// Open files keep the group from nothing: it may be removed meanwhile, and a write then fails with `ENODEV`.
-    public func openProcsForJoining() throws(KernelError) -> [Descriptor] {
-        var all: [Descriptor] = []
-        for hierarchy in tree.hierarchies {
-            all.append(try Descriptor.open("\(path)/cgroup.procs", O_WRONLY, at: hierarchy.directory))
-        }
-        return all
-    }
-
     /// The group's `tasks` of every v1 hierarchy, open for writing: a process of one thread joins by writing `0` to each.
     ///
     /// Unlike `cgroup.procs`, that takes no lock of the whole kernel, which costs a grace period of RCU, 10 ms and more
     /// (cgroup_procs_write_start of the kernel).
+    ///
+    /// Open files keep the group from nothing: it may be removed meanwhile, and a write then fails with `ENODEV`.
     /// - Parameter unified: adds `cgroup.procs` of the unified hierarchy, where there is no such way but `CLONE_INTO_CGROUP`.
     public func openTasksForJoining(unified: Bool) throws(KernelError) -> [Descriptor] {
         var all: [Descriptor] = []

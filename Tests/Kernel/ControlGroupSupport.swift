@@ -126,3 +126,13 @@ final class GroupProgram {
         wait()
     }
 }
+
+extension ControlGroup {
+    /// Moves a process into the group in every hierarchy, with all its threads.
+    func join(_ process: Int32) throws {
+        for hierarchy in tree.hierarchies {
+            let procs = try Descriptor.open("\(path)/cgroup.procs", O_WRONLY, at: hierarchy.directory)
+            try procs.writeAll("\(process)".utf8, named: "cgroup.procs of /\(path)")
+        }
+    }
+}

@@ -47,7 +47,7 @@ import Testing
             #expect(group.exists)
             try tree.group("102").create()
             #expect(try tree.groupNames() == ["101", "102"])
-            #expect(try group.openProcsForJoining().count == tree.hierarchies.count)
+            #expect(try group.openTasksForJoining(unified: true).count == tree.hierarchies.count)
             #expect(try (group.openUnifiedDirectory() != nil) == (tree.unified != nil))
 
             try group.remove()

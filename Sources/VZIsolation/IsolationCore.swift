@@ -36,6 +36,9 @@ public struct IsolationCore: Sendable {
         try host.tree.groupNames().compactMap { ContainerID(text: $0) }.sorted()
     }
 
+    /// The control group of a container, whether it is there or not.
+    public func group(of ctid: ContainerID) throws(KernelError) -> ControlGroup { try host.tree.group(String(ctid.number)) }
+
     /// Looks at one container.
     /// - Parameter known: a process that was its process 1 at an earlier look; saves the search for it while it runs.
     public func observe(_ ctid: ContainerID, known: PidFD? = nil) throws(KernelError) -> Observation {
@@ -95,20 +98,25 @@ public struct IsolationCore: Sendable {
     ///   - desired: whose changes they are.
     ///   - idBase: the container's first id on the host.
     ///   - stopTimeout: how long a stop waits before it kills.
+    ///   - begun: called before each change is made.
     ///   - made: called after each change that was made.
     /// - Returns: the container's process 1 afterwards.
     /// - Throws: `KernelError` of the first change that failed; a start that failed is undone.
     @discardableResult
     public func execute(
         _ changes: [Change], on handle: ContainerHandle, for desired: DesiredContainer, idBase: UInt32,
-        stopTimeout: Duration = .seconds(120), made: (Change) -> Void = { _ in }
+        stopTimeout: Duration = .seconds(120), begun: (Change) -> Void = { _ in }, made: (Change) -> Void = { _ in }
     ) throws(KernelError) -> PidFD? {
         var handle = handle
         for change in changes where change.held == nil {
+            begun(change)
             switch change.action {
             case .stop:
                 try stop(handle, timeout: stopTimeout)
                 handle = ContainerHandle(ctid: handle.ctid, group: handle.group, process: nil, host: host)
+            case .discardRoot:
+                // One that appeared meanwhile is not there to be taken away.
+                try Trash(paths: paths).take(handle.ctid, named: desired.name)
             case .makeRoot(let template):
                 try ContainerRoot(ctid: handle.ctid, paths: paths).make(from: template, in: templates)
             case .set(let setting):
@@ -118,7 +126,7 @@ public struct IsolationCore: Sendable {
             case .start:
                 let process = try start(handle, desired, idBase: idBase)
                 handle = ContainerHandle(ctid: handle.ctid, group: handle.group, process: process, host: host)
-            case .wait: continue
+            case .wait: break
             }
             made(change)
         }

@@ -23,6 +23,9 @@ public struct NodePaths: Equatable, Sendable {
     public var containers: String { state + "/ct" }
     public var records: String { state + "/records" }
     public var overrides: String { state + "/overrides" }
+    public var trash: String { state + "/trash" }
+    /// What is remembered of the node as a whole.
+    public var nodeRecords: String { state + "/node" }
     public var locks: String { run + "/lock" }
     public var status: String { run + "/status" }
 }

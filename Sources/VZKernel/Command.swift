@@ -3,6 +3,9 @@ internal import Glibc
 
 /// Runs a program of the host (tar, cp …) with an argument vector, never through a shell.
 public enum Command {
+    /// How long a program may run before it is killed, in seconds, unless the caller says otherwise.
+    public static let patience = 600.0
+
     /// Runs to the end and answers what the program wrote to standard output.
     ///
     /// Standard input is /dev/null; signals are at their defaults. The program is killed when the calling thread ends before it: what
@@ -10,7 +13,7 @@ public enum Command {
     /// - Throws: `KernelError` when it cannot be started, or ends otherwise than with 0; then with the end of what it wrote to
     ///   standard error.
     @discardableResult
-    public static func run(_ arguments: [String]) throws(KernelError) -> String {
+    public static func run(_ arguments: [String], patience: Double = patience) throws(KernelError) -> String {
         // posix_spawn(3) has no word for PR_SET_PDEATHSIG (prctl(2)); util-linux is on every Debian.
         let wrapper = ["setpriv", "--pdeathsig", "KILL", "--"]
         let output = try Pipe()
@@ -42,20 +45,32 @@ public enum Command {
         let process = try PidFD(pid: pid)
         output.closeWriteEnd()
         errors.closeWriteEnd()
-        let (text, complaint) = collect(output.read, errors.read)
-        switch try process.waitAsParent() {
+        let deadline = ContinuousClock.now + .seconds(patience)
+        let collected = collect(output.read, errors.read, until: deadline)
+        if collected == nil { try? process.send(signal: SIGKILL) }
+        let exit = try process.waitAsParent()
+        guard let (text, complaint) = collected else {
+            throw KernelError(
+                "run \(arguments.joined(separator: " "))", errno: ETIMEDOUT, detail: "killed after \(Int(patience)) s")
+        }
+        switch exit {
         case .code(0): return text
-        case let exit: throw KernelError("run \(arguments.joined(separator: " "))", detail: "\(exit): \(complaint.suffix(2000))")
+        default: throw KernelError("run \(arguments.joined(separator: " "))", detail: "\(exit): \(complaint.suffix(2000))")
         }
     }
 
-    /// Reads both to their ends, whichever has something.
-    private static func collect(_ output: Descriptor, _ errors: Descriptor) -> (String, String) {
+    /// Reads both to their ends, whichever has something; `nil` when they do not end in time.
+    private static func collect(
+        _ output: Descriptor, _ errors: Descriptor, until deadline: ContinuousClock.Instant
+    ) -> (String, String)? {
         var texts: [[UInt8]] = [[], []]
         var requests = [output, errors].map { pollfd(fd: $0.raw, events: Int16(POLLIN), revents: 0) }
         var chunk = [UInt8](repeating: 0, count: 4096)
         while requests.contains(where: { $0.fd >= 0 }) {
-            guard poll(&requests, 2, -1) >= 0 || errno == EINTR else { break }
+            let left = (deadline - .now).components
+            let ready = poll(&requests, 2, Int32(clamping: max(0, left.seconds * 1000 + left.attoseconds / 1_000_000_000_000_000)))
+            if ready == 0 { return nil }
+            guard ready > 0 || errno == EINTR else { break }
             for i in 0..<2 where requests[i].fd >= 0 && requests[i].revents != 0 {
                 let n = read(requests[i].fd, &chunk, chunk.count)
                 if n > 0 { texts[i] += chunk[0..<n] }

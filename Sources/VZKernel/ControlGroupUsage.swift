@@ -21,6 +21,21 @@ public struct ControlGroupUsage: Hashable, Sendable {
 }
 
 extension ControlGroup {
+    /// How often the group met its limits since it was made, by the limit: of `usage()` that part alone, for frequent looks.
+    public func failures() throws(KernelError) -> [String: Int64] {
+        var failures: [String: Int64] = [:]
+        if let memory = tree.hierarchy(of: .memory) {
+            switch memory.version {
+            case .v1: failures["memory"] = try counter("memory.oom_control", of: "oom_kill", in: memory)
+            case .v2: failures["memory"] = try counter("memory.events", of: "oom_kill", in: memory)
+            }
+        }
+        if let pids = tree.hierarchy(of: .pids) { failures["pids"] = try counter("pids.events", of: "max", in: pids) }
+        return failures
+    }
+}
+
+extension ControlGroup {
     /// The group's counters, groups nested in it included; but `memoryKills` on v1, and `pidsFailures` on v1 and before Linux 6.11,
     /// count only what processes in the group itself met.
     /// - Throws: `ENOENT` when the group is not there; a counter that this kernel lacks is `nil`.

@@ -11,9 +11,11 @@ public struct Change: Equatable, Sendable, Codable {
         case start
         /// Stop all processes and take the control group away; the root is kept.
         case stop
+        /// Move the container's root to the trash, from where it can be had back for some days.
+        case discardRoot
         /// Write one setting.
         case set(Setting)
-        /// Nothing is done: the field takes effect at the next start.
+        /// The field takes effect at the next start: at the one that follows in the same plan, or, when held, at some later one.
         case wait
     }
 
@@ -67,6 +69,8 @@ public enum Reason: String, Sendable, Codable {
     case override
     /// The manifest was removed.
     case removed
+    /// The node is shut down.
+    case shutdown
 }
 
 extension Change {
@@ -77,6 +81,7 @@ extension Change {
         case .makeRoot(let template): return "root made from template \(template)"
         case .start: return "started \(after)\(why)"
         case .stop: return (before == "ended" ? "cleared away what had ended" : "stopped") + why
+        case .discardRoot: return "root moved to the trash\(why)"
         case .set, .wait:
             let values = before.map { "\($0) → \(after)" } ?? after
             let detail = kernel.map { " (\($0.name) \($0.before.map { "\($0) → " } ?? "")\($0.after)\(why))" } ?? why

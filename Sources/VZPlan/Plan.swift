@@ -26,6 +26,11 @@ public struct Plan: Equatable, Sendable, Codable {
 
         /// Nothing to make; what is held or unsupported does not count.
         public var isSettled: Bool { changes.allSatisfy { $0.held != nil } }
+        /// Whether what runs would be stopped and started again.
+        public var isRestart: Bool {
+            let made = changes.filter { $0.held == nil }
+            return made.contains { $0.action == .start } && made.contains { $0.action == .stop && $0.before == "running" }
+        }
         var isWorthShowing: Bool { !changes.isEmpty || !unsupported.isEmpty || problem != nil }
     }
 
@@ -38,8 +43,10 @@ public struct Plan: Equatable, Sendable, Codable {
     public var isEmpty: Bool { containers.allSatisfy(\.isSettled) }
 
     /// The plan as people read it (see `vzctl plan`), one container after the other, and a line that sums it up.
-    /// - Parameter verb: what the summary begins with.
-    public func text(verb: String = "Plan") -> String {
+    /// - Parameters:
+    ///   - verb: what the summary begins with.
+    ///   - generation: of the manifests, when there is something to tell.
+    public func text(verb: String = "Plan", generation: String? = nil) -> String {
         var lines: [String] = []
         for container in containers where container.isWorthShowing {
             let title = "CT \(container.ctid) \(container.name)"
@@ -48,15 +55,18 @@ public struct Plan: Equatable, Sendable, Codable {
             lines += container.changes.map(Self.line)
             lines += container.unsupported.map { "  ! \($0.field.padded(to: 22)) \($0.value): unsupported here: \($0.reason)" }
         }
-        lines.append(verb + ": " + summary)
+        let isWorthNaming = containers.contains { !$0.changes.isEmpty }
+        lines.append(verb + ": " + summary + (isWorthNaming ? generation.map { ". Generation \($0)" } ?? "" : ""))
         return lines.joined(separator: "\n")
     }
 
     private static func line(_ change: Change) -> String {
+        let held = change.held.map { "  held: \($0)" } ?? ""
         switch change.action {
-        case .stop: return "  - stop" + (change.reason == .removed ? ", keep the data" : "")
-        case .start: return "  + start".padded(to: 27) + change.after
-        case .makeRoot(let template): return "  + root".padded(to: 27) + "from template \(template)"
+        case .stop: return "  - stop" + (change.reason == .removed ? ", keep the data" : "") + held
+        case .discardRoot: return "  - root".padded(to: 27) + "to the trash" + held
+        case .start: return "  + start".padded(to: 27) + change.after + held
+        case .makeRoot(let template): return "  + root".padded(to: 27) + "from template \(template)" + held
         case .set, .wait:
             let mark = change.before == nil ? "+" : "~"
             let drift = change.reason == .drift ? "drifted " : ""
@@ -66,25 +76,50 @@ public struct Plan: Equatable, Sendable, Codable {
             if let kernel = change.kernel {
                 line += kernel.before.map { "\(kernel.name) \($0) → \(kernel.after)" } ?? "\(kernel.name) \(kernel.after)"
             }
-            if let held = change.held { line += "held: \(held)" }
-            return line
+            return change.kernel == nil ? line + held.drop { $0 == " " } : line + held
         }
     }
 
     private var summary: String {
-        let changes = containers.flatMap(\.changes)
-        let held = changes.count { $0.held != nil }
-        let starts = changes.count { $0.action == .start }
-        let stops = containers.count { $0.changes.contains { $0.action == .stop } && !$0.changes.contains { $0.action == .start } }
-        let live = containers.filter { !$0.changes.contains { $0.action == .start } }.flatMap(\.changes).count { change in
-            if case .set = change.action { change.held == nil } else { false }
+        let counts = counts
+        func part(_ count: Int, _ one: String, _ many: String) -> String? {
+            count == 0 ? nil : "\(count) \(count == 1 ? one : many)"
         }
-        var parts: [String] = []
-        if starts > 0 { parts.append("\(starts) start\(starts == 1 ? "" : "s")") }
-        if live > 0 { parts.append("\(live) change\(live == 1 ? "" : "s") live") }
-        if stops > 0 { parts.append("\(stops) stop\(stops == 1 ? "" : "s")") }
-        if held > 0 { parts.append("\(held) held") }
-        return (parts.isEmpty ? "nothing to do" : parts.joined(separator: ", "))
+        let parts = [
+            part(counts.starts, "start", "starts"), part(counts.restarts, "restart", "restarts"),
+            part(counts.live, "change live", "changes live"), part(counts.stops, "stop", "stops"),
+            part(counts.trashed, "root to the trash", "roots to the trash"), part(counts.held, "held", "held"),
+        ]
+        let all = parts.compactMap { $0 }.joined(separator: ", ")
+        return all.isEmpty ? "nothing to do" : all
+    }
+
+    /// What a plan comes to in numbers: containers, but for single changes that are made live or held.
+    public struct Counts: Equatable, Sendable, Codable {
+        public var starts = 0
+        public var restarts = 0
+        public var stops = 0
+        /// Roots that are moved to the trash.
+        public var trashed = 0
+        public var live = 0
+        public var held = 0
+    }
+
+    public var counts: Counts {
+        var counts = Counts()
+        for container in containers {
+            let made = container.changes.filter { $0.held == nil }
+            counts.held += container.changes.count - made.count
+            counts.trashed += made.count { $0.action == .discardRoot }
+            switch (made.contains { $0.action == .start }, container.isRestart) {
+            case (true, true): counts.restarts += 1
+            case (true, false): counts.starts += 1
+            case (false, _):
+                if made.contains(where: { $0.action == .stop }) { counts.stops += 1 }
+                counts.live += made.count { if case .set = $0.action { true } else { false } }
+            }
+        }
+        return counts
     }
 }
 

@@ -12,6 +12,18 @@ public struct DesiredContainer: Equatable, Sendable {
     public var template: String?
     public var start: StartParameters
     public var wish: Wish
+    /// The strongest disturbance that may be caused.
+    public var disruption = Disruption.live
+    /// Why no more than `live` may be done although `disruption` would allow it.
+    public var brake: String?
+    /// Fields that another actor owns while the container runs: what he made of them stays.
+    public var ignoredDrift: [String] = []
+    /// Why nothing at all may be done.
+    public var hold: String?
+    /// One that runs is stopped and started again, since somebody said so.
+    public var mustRestart = false
+    /// What becomes of a container whose manifest was removed; `nil` while there is one.
+    public var removal: Lifecycle.Deletion?
 
     public init(
         ctid: ContainerID, name: String, source: String, state: RunState, stateReason: Reason = .wanted, template: String? = nil,
@@ -68,28 +80,60 @@ public struct ObservedContainer: Equatable, Sendable {
 public enum Planner {
     /// The changes that lead from `observed` to `desired`, in the order in which they are to be made; empty when they agree.
     ///
-    /// - Parameter lastSet: what we ourselves last wrote, by the kernel's name. It never decides *whether* something changes, only
-    ///   whether the change is called drift.
+    /// - Parameter lastSet: what we ourselves last wrote, by the kernel's name. It tells drift from a new wish; a field that is not
+    ///   among `ignoredDrift` is put right in either case.
     public static func changes(
         from observed: ObservedContainer, to desired: DesiredContainer, lastSet: () -> [String: Setting.Value] = { [:] }
     ) -> [Change] {
+        var changes = all(from: observed, to: desired, lastSet: lastSet)
+        if let hold = desired.hold { for i in changes.indices { changes[i].held = hold } }
+        return changes
+    }
+
+    private static func all(
+        from observed: ObservedContainer, to desired: DesiredContainer, lastSet: () -> [String: Setting.Value]
+    ) -> [Change] {
+        if desired.removal == .ignore { return [] }
         switch (desired.state, observed.isRunning) {
         // Suspending comes with checkpointing; until then a container that shall be suspended is stopped, and the wish says so.
         case (.stopped, _), (.suspended, _):
-            guard observed.isPresent else { return [] }
-            return [Change(action: .stop, before: "running", after: "stopped", disruption: .restart, reason: desired.stateReason)]
-        case (.running, false): return start(observed, desired)
-        case (.running, true): return settle(observed, desired, lastSet) + waiting(observed, desired)
+            var changes: [Change] = []
+            if observed.isPresent { changes.append(stop("running", "stopped", desired.stateReason)) }
+            if desired.removal == .trash, observed.rootExists {
+                changes.append(
+                    Change(action: .discardRoot, before: "root", after: "trash", disruption: .recreate, reason: .removed))
+            }
+            return changes
+        case (.running, false):
+            // Left-overs of a container that ended, or of a start that was killed half-way.
+            let cleared = observed.isPresent ? [stop("ended", "cleared away", .wanted)] : []
+            return cleared + start(desired, makingRoot: !observed.rootExists)
+        case (.running, true) where desired.mustRestart:
+            let waiting = waiting(observed, desired).filter { $0.disruption == .restart }.map { change in
+                var change = change
+                change.held = nil
+                return change
+            }
+            return waiting + [stop("running", "stopped", .override)] + start(desired, makingRoot: !observed.rootExists)
+        case (.running, true):
+            let waiting = waiting(observed, desired)
+            let strongest = waiting.filter { $0.held == nil }.map(\.disruption).max()
+            guard let strongest else { return settle(observed, desired, lastSet) + waiting }
+            var changes = waiting + [stop("running", "stopped", .wanted)]
+            if strongest == .recreate {
+                changes.append(Change(action: .discardRoot, before: "root", after: "trash", disruption: .recreate))
+            }
+            return changes + start(desired, makingRoot: strongest == .recreate)
         }
     }
 
-    private static func start(_ observed: ObservedContainer, _ desired: DesiredContainer) -> [Change] {
+    private static func stop(_ before: String, _ after: String, _ reason: Reason) -> Change {
+        Change(action: .stop, before: before, after: after, disruption: .restart, reason: reason)
+    }
+
+    private static func start(_ desired: DesiredContainer, makingRoot: Bool) -> [Change] {
         var changes: [Change] = []
-        // Left-overs of a container that ended, or of a start that was killed half-way.
-        if observed.isPresent {
-            changes.append(Change(action: .stop, before: "ended", after: "cleared away", disruption: .restart))
-        }
-        if !observed.rootExists, let template = desired.template {
+        if makingRoot, let template = desired.template {
             changes.append(Change(action: .makeRoot(template: template), field: "template", after: template))
         }
         for setting in desired.wish.settings where setting.phase == .group {
@@ -112,9 +156,12 @@ public enum Planner {
         for setting in desired.wish.settings {
             let now = observed.settings.first { $0.kernelName == setting.kernelName }
             guard now?.kernelValue != setting.kernelValue else { continue }
-            let ours = known ?? lastSet()
-            known = ours
-            let drifted = ours[setting.kernelName].map { $0 != now?.kernelValue } ?? false
+            let all = known ?? lastSet()
+            known = all
+            let ours = all[setting.kernelName]
+            let drifted = ours != nil && ours != now?.kernelValue
+            // Only what is known to be our own last word is changed in a field that another actor owns.
+            if ours == nil || drifted, isIgnored(setting.field, desired.ignoredDrift) { continue }
             changes.append(
                 Change(
                     action: .set(setting), field: setting.field, before: now?.value, after: setting.value,
@@ -124,30 +171,40 @@ public enum Planner {
         return changes
     }
 
-    /// What cannot be changed while the container runs.
+    /// Whether a field, or a group of fields that it is in, is in the list.
+    private static func isIgnored(_ field: String, _ ignored: [String]) -> Bool {
+        ignored.contains { field == $0 || field.hasPrefix($0 + ".") }
+    }
+
+    /// What cannot be changed while the container runs: held, unless so much disturbance is allowed.
     private static func waiting(_ observed: ObservedContainer, _ desired: DesiredContainer) -> [Change] {
+        func change(_ field: String, _ before: String, _ after: String, _ disruption: Disruption, _ mend: String) -> Change {
+            var held: String?
+            if desired.disruption < disruption {
+                held = "lifecycle.disruption is \(desired.disruption.rawValue): \(mend)"
+            } else {
+                held = desired.brake
+            }
+            return Change(action: .wait, field: field, before: before, after: after, disruption: disruption, held: held)
+        }
         var changes: [Change] = []
-        let restart = "takes effect at the next start: vzctl stop \(desired.name) && vzctl start \(desired.name)"
         if let started = observed.startedWith {
+            let restart = "takes effect at the next start: vzctl restart \(desired.name)"
             if started.`init` != desired.start.`init` {
                 changes.append(
-                    Change(
-                        action: .wait, field: "init", before: started.`init`.joined(separator: " "),
-                        after: desired.start.`init`.joined(separator: " "), disruption: .restart, held: restart))
+                    change(
+                        "init", started.`init`.joined(separator: " "), desired.start.`init`.joined(separator: " "), .restart,
+                        restart))
             }
             if started.env != desired.start.env {
-                changes.append(
-                    Change(
-                        action: .wait, field: "env", before: text(started.env), after: text(desired.start.env),
-                        disruption: .restart,
-                        held: restart))
+                changes.append(change("env", text(started.env), text(desired.start.env), .restart, restart))
             }
         }
         if let made = observed.rootTemplate, let template = desired.template, made != template {
             changes.append(
-                Change(
-                    action: .wait, field: "template", before: made, after: template, disruption: .recreate,
-                    held: "a root is made from its template once; remove the container's root to make it anew"))
+                change(
+                    "template", made, template, .recreate,
+                    "a root is made from its template once; with recreate the old root goes to the trash"))
         }
         return changes
     }

@@ -10,10 +10,16 @@ public struct Acceptance: Equatable, Sendable {
         public var record: ContainerRecord
         /// Why the manifest in force is not the file as it stands; `nil` when it is.
         public var lastKnownGood: String?
+        /// Why its removal is not believed yet; `nil` when its manifest is there, or was removed for certain.
+        public var pruneHeld: String?
     }
 
     /// By CTID.
     public var entries: [Entry] = []
+    /// What is removed for certain, and would be stopped by it.
+    public var removed: Set<ContainerID> = []
+    /// How many containers there were.
+    public var known = 0
     /// Records that are new or differ from the remembered ones.
     public var toRemember: [ContainerRecord] = []
     /// Manifests that no place on the node could be found for.
@@ -47,8 +53,8 @@ public struct Acceptance: Equatable, Sendable {
     public enum Removal: Sendable {
         /// Its directory was read and has others: it was removed.
         case certain
-        /// Its directory was read and is empty. That is how one removes the only manifest there, and also what an unmounted file
-        /// system or a failed checkout looks like: believed for one container, not for several at once.
+        /// Its directory was read and is empty. That is how one removes the last manifest there, and also what an unmounted file
+        /// system or a failed checkout looks like: believed when it is acknowledged.
         case emptied
         /// Its directory could not be read.
         case unknown
@@ -66,6 +72,12 @@ public struct Acceptance: Equatable, Sendable {
         public var files: Set<String>
         /// What the absence of a file that is not there means.
         public var removal: @Sendable (String) -> Removal
+        /// Of all that was read; what an acknowledgement names.
+        public var generation = ""
+        /// Whether an administrator said that this generation is meant.
+        public var isAcknowledged = false
+        /// Why nothing is removed; `nil` when removals may happen.
+        public var brake: String?
 
         public init(
             documents: [ManifestDocument], faulty: [String: String] = [:], rejected: [String: String] = [:],
@@ -88,16 +100,17 @@ public struct Acceptance: Equatable, Sendable {
         {
             problems.append("\(document.location): no free CTID or id range is left on this node")
         }
-        let emptied = places.records.values.count { record in
-            !places.current.contains(record.ctid) && !record.retired && input.removal(record.source.file) == .emptied
-        }
+        known = before.values.count { !$0.retired }
         for var record in places.records.values.sorted(by: { $0.ctid < $1.ctid }) {
-            var reason: String?
+            var entry = Entry(record: record)
             if !places.current.contains(record.ctid) && !record.retired {
-                reason = Self.reasonToKeep(record, input, emptied: emptied)
-                record.retired = reason == nil
+                entry.lastKnownGood = Self.fault(of: record, input)
+                if entry.lastKnownGood == nil { entry.pruneHeld = Self.reasonToKeep(record, input) }
+                record.retired = entry.lastKnownGood == nil && entry.pruneHeld == nil
+                if record.retired && record.accepted.lifecycle.deletion != .ignore { removed.insert(record.ctid) }
             }
-            entries.append(Entry(record: record, lastKnownGood: reason))
+            entry.record = record
+            entries.append(entry)
             if record != before[record.ctid] { toRemember.append(record) }
         }
     }
@@ -161,18 +174,27 @@ public struct Acceptance: Equatable, Sendable {
         }
     }
 
-    /// Why a container without a valid document stays as it is; `nil` when its manifest was removed for certain.
-    private static func reasonToKeep(_ record: ContainerRecord, _ input: Input, emptied: Int) -> String? {
+    /// Why the manifest of a container is not known; `nil` when it is not there.
+    private static func fault(of record: ContainerRecord, _ input: Input) -> String? {
         let file = record.source.file
         if let fault = input.faulty[file] { return fault }
         if let reason = input.rejected[record.name] { return reason }
-        if input.files.contains(file) { return nil }
-        switch input.removal(file) {
-        case .certain: return nil
-        case .emptied where emptied == 1: return nil
-        case .emptied:
-            return "\(file) is gone and with it \(emptied - 1) others: an empty directory removes no more than one container"
-        case .unknown: return "\(file) is gone, but its directory cannot be read"
+        let isUnknown = !input.files.contains(file) && input.removal(file) == .unknown
+        return isUnknown ? "\(file) is gone, but its directory cannot be read" : nil
+    }
+
+    /// Why a container whose manifest is not there stays as it is; `nil` when it was removed for certain.
+    private static func reasonToKeep(_ record: ContainerRecord, _ input: Input) -> String? {
+        let file = record.source.file
+        func held(_ why: String) -> String { "\(why): vzctl ack \(input.generation)" }
+        // Taken out of a file that is there and good is as certain as a file that is gone from a directory with others.
+        switch input.files.contains(file) ? .certain : input.removal(file) {
+        case _ where input.isAcknowledged: return nil
+        case .emptied: return held("\(file) is gone and its directory is empty, which by itself removes nothing; if that is meant")
+        case .certain, .unknown: return input.brake.map(held)
         }
     }
+
+    /// More than this many containers removed or restarted by one generation wait for an acknowledgement.
+    public static func limit(of known: Int) -> Int { max(3, known / 5) }
 }

@@ -66,18 +66,6 @@ extension ContainerRecord {
     }
 }
 
-/// An administrator's word that goes before the manifest's `state`, until it is taken back.
-public struct StateOverride: Equatable, Sendable, Codable {
-    public var state: RunState
-    /// Who said so.
-    public var owner: String
-
-    public init(state: RunState, owner: String) {
-        self.state = state
-        self.owner = owner
-    }
-}
-
 /// Ranges of 65536 ids for containers: 0x70000000 and up, above what distributions and systemd give to users, services and
 /// containers of their own, and below the range that they reserve at the end (systemd's UIDS-GIDS document).
 enum IDRange {

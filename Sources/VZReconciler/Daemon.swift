@@ -11,9 +11,10 @@ public struct Daemon: Sendable {
     public struct Options: Sendable {
         /// Between two looks at everything.
         public var interval: Duration
-        public var stopTimeout: Duration
+        /// How long a container may take to stop; `nil`: as its manifest says.
+        public var stopTimeout: Duration?
 
-        public init(interval: Duration = .seconds(30), stopTimeout: Duration = .seconds(120)) {
+        public init(interval: Duration = .seconds(30), stopTimeout: Duration? = nil) {
             self.interval = interval
             self.stopTimeout = stopTimeout
         }
@@ -41,7 +42,10 @@ public struct Daemon: Sendable {
             throw Refusal(message: "another vzd runs on \(paths.run)\(holder)", code: 75)
         }
         let watcher = DirectoryWatcher(paths: paths.manifests)
-        let reconciler = try Reconciler(node: Node(paths: paths), log: log, stopTimeout: options.stopTimeout)
+        let node = try Node(paths: paths)
+        if try node.noteBoot() { try node.keepDown() }
+        let reconciler = try Reconciler(
+            node: node, log: log, stopTimeout: options.stopTimeout, accounts: LogAccounts(log: log))
         services = [
             LoopService(
                 watcher: watcher, directories: paths.manifests, reconciler: reconciler, interval: options.interval, lock: lock,

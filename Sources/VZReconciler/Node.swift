@@ -13,10 +13,12 @@ public final class Node: Sendable {
     public let core: IsolationCore
     public var paths: NodePaths { core.paths }
     private let directory: ManifestDirectory
-    private let cache = Mutex(ManifestCache<ParsedManifest>())
-    private let records: HostStore
+    private let cache = Mutex(ManifestCache<Parsed.File>())
+    let records: HostStore
     private let recordCache = Mutex(RecordCache())
-    private let overrides: HostStore
+    let overrides: HostStore
+    /// What is remembered of the node as a whole.
+    let host: HostStore
 
     /// Opens the node's stores and looks at the host.
     /// - Parameter preparing: makes our control group, which a look alone does not need.
@@ -25,15 +27,21 @@ public final class Node: Sendable {
         directory = ManifestDirectory(paths: paths.manifests)
         records = try HostStore(directory: paths.records)
         overrides = try HostStore(directory: paths.overrides)
+        host = try HostStore(directory: paths.nodeRecords)
         try Descriptor.makeDirectories(paths.locks)
     }
 
     /// A container and what shall become of it.
     public struct Target: Equatable, Sendable {
         public var record: ContainerRecord
+        /// The manifest in force: the accepted one, with what administrators said.
+        public var spec: ContainerSpec
+        public var overrides: Overrides
         public var desired: DesiredContainer
         /// Why the last accepted manifest is in force and not the file as it stands.
         public var lastKnownGood: String?
+        /// Why its removal or restart waits for an acknowledgement.
+        public var pruneHeld: String?
     }
 
     /// The outcome of reading everything.
@@ -47,6 +55,10 @@ public final class Node: Sendable {
         public var documents: [String: ManifestDocument] = [:]
         /// The containers that have anything in the kernel.
         public var present: Set<ContainerID> = []
+        /// A digest of all manifests as they stand.
+        public var generation = ""
+        /// When the first override is over, in seconds since the epoch.
+        public var nextEnd: Int64?
     }
 
     // MARK: Looking
@@ -58,9 +70,16 @@ public final class Node: Sendable {
     public func look(only: [String]? = nil, remembering: Bool) throws -> Look {
         let reading = only.map(ManifestDirectory.read(given:)) ?? directory.read()
         let parsed = parse(reading, partial: only != nil)
-        let input = parsed.input
+        var input = parsed.input
+        input.isAcknowledged = only == nil && acknowledged == input.generation
         let present = try core.present()
+        let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
         var acceptance = Acceptance(of: input, on: try remembered(present))
+        let brake = brake(acceptance, input, said)
+        if brake != nil {
+            input.brake = brake
+            acceptance = Acceptance(of: input, on: try remembered(present))
+        }
         if remembering && !acceptance.toRemember.isEmpty {
             guard let lock = try FileLock.lock(paths.locks + "/node", deadline: .now + .seconds(30)) else {
                 throw KernelError("lock \(paths.locks)/node", detail: "another vz has held it for 30 s")
@@ -70,23 +89,43 @@ public final class Node: Sendable {
             for record in acceptance.toRemember { try records.write(record, String(record.ctid.number)) }
             withExtendedLifetime(lock) {}
         }
-        let said = try overridesByID()
+        let known = Set(acceptance.entries.map(\.record.ctid))
+        let strangers = present.filter { !known.contains($0) }.map {
+            "CT \($0): has a control group, but neither a manifest nor a record: it is left alone"
+        }
         var look = Look(
-            diagnostics: parsed.diagnostics + acceptance.problems, warnings: parsed.warnings, present: Set(present))
+            diagnostics: parsed.diagnostics + acceptance.problems, warnings: parsed.warnings + unreadable + strangers,
+            present: Set(present), generation: input.generation, nextEnd: nextEnd)
         look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
         let named = only == nil ? nil : Set(input.documents.map(\.spec.name))
         for entry in acceptance.entries where named?.contains(entry.record.name) ?? true {
-            look.targets.append(target(entry, override: said[entry.record.ctid]))
+            look.targets.append(target(entry, said[entry.record.ctid] ?? Overrides(), brake: brake, input.generation))
         }
         return look
     }
 
+    /// Why this generation removes and restarts nothing: it would do so to too many; `nil` when it would not, or that is meant.
+    private func brake(_ acceptance: Acceptance, _ input: Acceptance.Input, _ said: [ContainerID: Overrides]) -> String? {
+        let limit = Acceptance.limit(of: acceptance.known)
+        guard !input.isAcknowledged else { return nil }
+        // Only what may be restarted is worth looking at in the kernel, and only when it can come to too much.
+        let mayRestart = acceptance.entries.filter { $0.record.accepted.lifecycle.disruption != .live && !$0.record.retired }
+        guard acceptance.removed.count + mayRestart.count > limit else { return nil }
+        let restarts = mayRestart.count { entry in
+            let target = target(entry, said[entry.record.ctid] ?? Overrides(), brake: nil, input.generation)
+            return (try? plan(target))?.0.isRestart ?? false
+        }
+        guard acceptance.removed.count + restarts > limit else { return nil }
+        return "\(acceptance.removed.count) of \(acceptance.known) containers would be removed and \(restarts) restarted, "
+            + "which is more than \(limit); if that is meant"
+    }
+
     private func parse(_ reading: Reading, partial: Bool) -> Parsed {
-        let parsed =
+        let files =
             partial
-            ? reading.files.map(ManifestParser.parse)
-            : cache.withLock { $0.update(with: reading, parse: ManifestParser.parse).items.map(\.parsed) }
-        let set = ManifestSet(parsed)
+            ? reading.files.map(Parsed.File.init)
+            : cache.withLock { $0.update(with: reading, parse: Parsed.File.init).items.map(\.parsed) }
+        let set = ManifestSet(files.map(\.manifest))
         let errors = set.diagnostics.filter { $0.severity == .error }
         let owners = Dictionary(
             reading.files.flatMap { file in file.dropIns.map { ($0.path, file.path) } }, uniquingKeysWith: { first, _ in first })
@@ -96,10 +135,14 @@ public final class Node: Sendable {
             faulty[owners[diagnostic.location.file] ?? diagnostic.location.file] = "\(diagnostic)"
         }
         for problem in reading.problems { faulty[problem.path] = "\(problem)" }
-        let input = Acceptance.Input(
+        var input = Acceptance.Input(
             documents: set.documents, faulty: faulty, rejected: set.rejected,
             files: Set(reading.files.map(\.path) + reading.problems.map(\.path)),
             removal: { partial ? .unknown : reading.removal(of: $0) })
+        var generation = Digest()
+        for file in files { generation.add(file.digest) }
+        for problem in reading.problems { generation.add("\(problem)") }
+        input.generation = String(generation.text.prefix(12))
         return Parsed(
             input: input, diagnostics: errors.map(\.description) + reading.problems.map(\.description),
             warnings: set.diagnostics.filter { $0.severity != .error }.map(\.description) + reading.orphans.map(\.description))
@@ -109,6 +152,22 @@ public final class Node: Sendable {
         var input: Acceptance.Input
         var diagnostics: [String]
         var warnings: [String]
+
+        /// One file and its drop-ins.
+        struct File: Sendable {
+            var manifest: ParsedManifest
+            var digest: String
+
+            init(_ file: ManifestFile) {
+                manifest = ManifestParser.parse(file)
+                var digest = Digest()
+                for part in [file] + file.dropIns {
+                    digest.add(part.path)
+                    digest.add(part.bytes)
+                }
+                self.digest = digest.text
+            }
+        }
     }
 
     private func remembered(_ containers: [ContainerID]) throws -> Acceptance.Node {
@@ -121,44 +180,40 @@ public final class Node: Sendable {
         return Acceptance.Node(records: list, present: present)
     }
 
-    private func target(_ entry: Acceptance.Entry, override: StateOverride?) -> Target {
-        let record = entry.record
-        let spec = record.accepted
-        let state = record.retired ? .stopped : override?.state ?? spec.state
-        let reason: Reason = record.retired ? .removed : override != nil ? .override : .wanted
-        let source = record.retired ? "file removed" : "\(record.source.file):\(record.source.line)"
-        let desired = DesiredContainer(
+    private func target(
+        _ entry: Acceptance.Entry, _ overrides: Overrides, brake: String?, _ generation: String
+    ) -> Target {
+        let brake = brake.map { "\($0): vzctl ack \(generation)" }
+        return target(entry.record, overrides, lastKnownGood: entry.lastKnownGood, pruneHeld: entry.pruneHeld, brake: brake)
+    }
+
+    private func target(
+        _ record: ContainerRecord, _ overrides: Overrides, lastKnownGood: String?, pruneHeld: String?, brake: String?
+    ) -> Target {
+        let spec = overrides.spec(over: record.accepted)
+        // What is on trial stays on trial, whatever becomes of the files.
+        let isRemoved = record.retired && overrides.trial == nil
+        let state = isRemoved ? .stopped : overrides.state?.value ?? spec.state
+        let reason: Reason = isRemoved ? .removed : overrides.state != nil ? .override : .wanted
+        let source = isRemoved ? "file removed" : "\(record.source.file):\(record.source.line)"
+        var desired = DesiredContainer(
             ctid: record.ctid, name: record.name, source: source, state: state, stateReason: reason, template: spec.template,
             start: StartParameters(init: spec.`init`, env: spec.env), wish: Facets.wish(for: spec, on: core.host))
-        return Target(record: record, desired: desired, lastKnownGood: entry.lastKnownGood)
+        desired.disruption = spec.lifecycle.disruption
+        desired.brake = brake
+        desired.ignoredDrift = spec.lifecycle.ignoreDrift.map { String($0.dropFirst()).replacing("/", with: ".") }
+        desired.hold = overrides.holdText(name: record.name) ?? (spec.lifecycle.hold ? "lifecycle.hold is set" : nil)
+        desired.removal = isRemoved ? spec.lifecycle.deletion : nil
+        return Target(
+            record: record, spec: spec, overrides: overrides, desired: desired, lastKnownGood: lastKnownGood, pruneHeld: pruneHeld)
     }
 
     /// The target with what was remembered or said since it was looked at: another `vz` may have been at work.
     public func current(_ target: Target) -> Target {
-        let name = String(target.record.ctid.number)
-        let record = (try? records.read(ContainerRecord.self, name)) ?? target.record
-        let override = try? overrides.read(StateOverride.self, name)
-        return self.target(Acceptance.Entry(record: record, lastKnownGood: target.lastKnownGood), override: override)
-    }
-
-    // MARK: Overrides
-
-    private func overridesByID() throws -> [ContainerID: StateOverride] {
-        var said: [ContainerID: StateOverride] = [:]
-        for name in try overrides.names() {
-            guard let ctid = ContainerID(text: name) else { continue }
-            said[ctid] = try? overrides.read(StateOverride.self, name)
-        }
-        return said
-    }
-
-    /// Remembers, or with `nil` forgets, an administrator's word on a container's state.
-    public func setOverride(_ override: StateOverride?, for ctid: ContainerID) throws {
-        if let override {
-            try overrides.write(override, String(ctid.number))
-        } else {
-            try overrides.remove(String(ctid.number))
-        }
+        let record = (try? records.read(ContainerRecord.self, String(target.record.ctid.number))) ?? target.record
+        return self.target(
+            record, overrides(of: target.record.ctid), lastKnownGood: target.lastKnownGood, pruneHeld: target.pruneHeld,
+            brake: target.desired.brake)
     }
 
     // MARK: Planning and converging
@@ -170,35 +225,83 @@ public final class Node: Sendable {
         let changes = Planner.changes(from: observation.container, to: target.desired) { core.lastSet(observation.handle) }
         let plan = Plan.Container(
             ctid: target.record.ctid, name: target.record.name, source: target.desired.source, changes: changes,
-            unsupported: target.desired.state != .stopped ? target.desired.wish.unsupported : [], problem: target.lastKnownGood)
+            unsupported: target.desired.state != .stopped ? target.desired.wish.unsupported : [],
+            problem: target.lastKnownGood ?? target.pruneHeld)
         return (plan, observation)
+    }
+
+    /// How a convergence goes about it.
+    public struct Manner: Sendable {
+        /// How long a stop waits before it kills; `nil`: as the manifest says.
+        public var stopTimeout: Duration?
+        /// The container shall not run, whatever is declared and said; why.
+        public var stopping: Reason?
+        /// One that runs is stopped and started again.
+        public var restarts = false
+        /// Called before each change is made.
+        public var begun: @Sendable (Change) -> Void = { _ in }
+        /// Called after each change that was made.
+        public var made: @Sendable (Change) -> Void = { _ in }
+
+        public init(stopTimeout: Duration? = nil, stopping: Reason? = nil) {
+            self.stopTimeout = stopTimeout
+            self.stopping = stopping
+        }
     }
 
     /// Brings one container to what it shall be, under its lock.
     /// - Returns: the plan that was carried out, and process 1 afterwards.
-    public func converge(
-        _ target: Target, known: PidFD? = nil, stopTimeout: Duration = .seconds(120), made: (Change) -> Void = { _ in }
-    ) throws -> (Plan.Container, PidFD?) {
+    public func converge(_ target: Target, known: PidFD? = nil, _ manner: Manner = Manner()) throws -> (Plan.Container, PidFD?) {
+        var target = target
+        manner.adjust(&target.desired)
         let (quick, seen) = try plan(target, known: known)
-        if quick.isSettled { return (quick, seen.handle.process) }
+        if quick.isSettled && target.desired.removal != .trash { return (quick, seen.handle.process) }
         let ctid = target.record.ctid
-        guard let lock = try FileLock.lock("\(paths.locks)/\(ctid)", deadline: .now + .seconds(150)) else {
-            throw KernelError("lock CT \(ctid)", detail: "another vz is at work on it")
-        }
+        let lock = try lock(ctid)
         defer { withExtendedLifetime(lock) {} }
-        let target = current(target)
+        target = current(target)
+        manner.adjust(&target.desired)
         let (plan, observation) = try plan(target, known: known)
+        let timeout = manner.stopTimeout ?? .seconds(target.spec.stopTimeout)
         let process = try core.execute(
-            plan.changes, on: observation.handle, for: target.desired, idBase: target.record.idBase, stopTimeout: stopTimeout
+            plan.changes, on: observation.handle, for: target.desired, idBase: target.record.idBase, stopTimeout: timeout,
+            begun: manner.begun
         ) { change in
             if case .makeRoot(let template) = change.action {
                 var record = target.record
                 record.rootTemplate = template
                 try? records.write(record, String(ctid.number))
             }
-            made(change)
+            manner.made(change)
         }
+        if target.desired.removal == .trash, target.desired.hold == nil { try forget(target.record) }
         return (plan, process)
+    }
+
+    /// A container whose root is in the trash is no more. Its record goes there as well, for whoever wants it back.
+    private func forget(_ record: ContainerRecord) throws {
+        let name = String(record.ctid.number)
+        if let item = try Trash(paths: paths).items().last(where: { $0.ctid == record.ctid }) {
+            try HostStore(directory: Trash(paths: paths).path(of: item)).write(record, "record")
+        }
+        try overrides.remove(name)
+        try records.remove(name)
+    }
+
+    /// The lock under which one container is changed.
+    func lock(_ ctid: ContainerID) throws(KernelError) -> FileLock {
+        guard let lock = try FileLock.lock("\(paths.locks)/\(ctid)", deadline: .now + .seconds(150)) else {
+            throw KernelError("lock CT \(ctid)", errno: EAGAIN, detail: "another vz is at work on it")
+        }
+        return lock
+    }
+}
+
+extension Node.Manner {
+    fileprivate func adjust(_ desired: inout DesiredContainer) {
+        desired.mustRestart = restarts
+        guard let stopping else { return }
+        (desired.state, desired.stateReason) = (.stopped, stopping)
     }
 }
 

@@ -1,27 +1,32 @@
 internal import Glibc
-public import Logging
+internal import Logging
 internal import Synchronization
-public import VZKernel
+internal import VZIsolation
+internal import VZKernel
 internal import VZModel
 internal import VZPlan
 
 /// The loop: reads everything when told to look, and converges each container by itself, so that one failure never stops another's.
 ///
 /// It keeps only caches. Whatever it knows can be lost at any instant and is read anew from the manifests, the records and the kernel.
-public final class Reconciler: Sendable {
+final class Reconciler: Sendable {
     /// Why a key is worked on.
     enum Key: Hashable, Sendable {
         /// Read all manifests.
         case look
         case container(ContainerID)
+        /// The group of the boot's order that is under way has had its time.
+        case nextStage
     }
 
     /// What is known of one container between two looks.
     private struct Progress {
         var backoff = Backoff()
         var startedAt: ContinuousClock.Instant?
-        /// The last outcome that was logged, so that the same is not said every time.
-        var said = ""
+        /// How many times in a row its init ended soon after its start.
+        var crashes = 0
+        /// The change that is being made, and until when it should be.
+        var step: (change: Change, until: ContinuousClock.Instant)?
     }
 
     private struct State {
@@ -29,6 +34,9 @@ public final class Reconciler: Sendable {
         var progress: [ContainerID: Progress] = [:]
         var diagnostics: [String] = []
         var warnings: [String] = []
+        var generation = ""
+        /// The order of the first starts; `nil` before the first look.
+        var stages: BootStages?
         /// The next look goes to every container, not only to those whose manifest changed.
         var everything = false
     }
@@ -38,15 +46,21 @@ public final class Reconciler: Sendable {
     private let state = Mutex(State())
     private let queue: WorkQueue<Key>
     private let exits: ExitWatcher
-    private let stopTimeout: Duration
+    private let accounts: any Accounts
+    private let stopTimeout: Duration?
     /// A container that ran for less than this had a failed start.
     private static let shortLife = Duration.seconds(10)
+    /// What one group of the boot's order may take before the next one begins.
+    private static let stagePatience = Duration.seconds(120)
 
-    /// - Parameter stopTimeout: how long a container may take to stop before it is killed.
-    public init(node: Node, log: Logger, stopTimeout: Duration = .seconds(120)) throws(KernelError) {
+    /// - Parameters:
+    ///   - stopTimeout: how long a container may take to stop before it is killed; `nil`: as its manifest says.
+    ///   - accounts: is told what becomes of each container.
+    init(node: Node, log: Logger, stopTimeout: Duration? = nil, accounts: any Accounts) throws(KernelError) {
         self.node = node
         self.log = log
         self.stopTimeout = stopTimeout
+        self.accounts = accounts
         let link = Link()
         queue = WorkQueue { key in link.reconciler?.work(key) }
         exits = try ExitWatcher { ctid, process in link.reconciler?.ended(ctid, process) }
@@ -62,29 +76,35 @@ public final class Reconciler: Sendable {
     }
 
     /// Starts the threads. Looking begins with the first `look`.
-    public func start() throws(KernelError) {
+    func start() throws(KernelError) {
         try exits.start()
         queue.start(threads: max(4, 4 * sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     }
 
     /// Ends the loop. What runs goes on running; work that is being done is abandoned where it stands, as a crash would.
-    public func stop() {
+    func stop() {
         queue.stop(abandoning: true)
         exits.stop()
     }
 
     /// Asks for a look. - Parameter everything: at every container, not only where a manifest changed.
-    public func look(everything: Bool) {
+    func look(everything: Bool) {
         if everything { state.withLock { $0.everything = true } }
         queue.add(.look)
     }
 
-    // MARK: Work
+    /// Whether the threads do what they are given.
+    var isAlive: Bool { queue.isAlive }
+
+    // MARK: Looking
 
     private func work(_ key: Key) {
         switch key {
         case .look: readAll()
-        case .container(let ctid): converge(ctid)
+        case .container(let ctid):
+            converge(ctid)
+            advance { $0.tried(ctid) }
+        case .nextStage: advance(forced: true) { _ in }
         }
     }
 
@@ -97,51 +117,91 @@ public final class Reconciler: Sendable {
         do {
             look = try node.look(remembering: true)
         } catch {
-            log.error("look: \(error)")
+            accounts.note(nil, .error, "LookFailed", "look: \(error)")
             state.withLock { $0.everything = true }
             queue.add(.look, after: .seconds(5))
             return
         }
-        let (changed, news, warnings) = state.withLock { state -> ([ContainerID], [String], [String]) in
-            var changed: [ContainerID] = []
-            for target in look.targets {
-                let ctid = target.record.ctid
-                guard state.targets[ctid]?.desired != target.desired else { continue }
-                changed.append(ctid)
-                state.progress[ctid]?.backoff.reset()  // new input may have mended what failed
-            }
-            state.targets = Dictionary(look.targets.map { ($0.record.ctid, $0) }, uniquingKeysWith: { first, _ in first })
-            let news = look.diagnostics.filter { !state.diagnostics.contains($0) }
-            state.diagnostics = look.diagnostics
-            let warnings = look.warnings.filter { !state.warnings.contains($0) }
-            state.warnings = look.warnings
-            return (changed, news, warnings)
-        }
-        for diagnostic in news { log.error("\(diagnostic)") }
-        for warning in warnings { log.warning("\(warning)") }
-        for target in look.targets where target.lastKnownGood != nil && !news.isEmpty {
-            log.warning("CT \(target.record.ctid) \(target.record.name): the last accepted manifest stays in force")
-        }
-        let wanted = Set(changed)
+        if let end = look.nextEnd { queue.add(.look, after: .seconds(max(1, end - Timestamp.now))) }
+        let changed = take(look)
+        accounts.looked(look, isFirst: changed.isFirst)
+        guard !node.isShuttingDown else { return }
+        if changed.isFirst { beginBoot(look) }
         for target in look.targets {
             let ctid = target.record.ctid
             // What shall not run and has nothing in the kernel is as it shall be.
-            let concerns = target.desired.state == .running || look.present.contains(ctid)
-            if wanted.contains(ctid) || (everything && concerns && !isSettled(target)) { queue.add(.container(ctid)) }
+            let concerns =
+                target.desired.state == .running || look.present.contains(ctid) || target.desired.removal == .trash
+            if changed.containers.contains(ctid) || (everything && concerns && !isSettled(target)) { queue.add(.container(ctid)) }
         }
+        if everything { tellStalled() }
+    }
+
+    /// Takes over what was read. - Returns: whose target is another than before.
+    private func take(_ look: Node.Look) -> (containers: Set<ContainerID>, isFirst: Bool) {
+        let (changed, isFirst, news, warnings) = state.withLock { state -> (Set<ContainerID>, Bool, [String], [String]) in
+            var changed: Set<ContainerID> = []
+            for target in look.targets {
+                let ctid = target.record.ctid
+                guard state.targets[ctid] != target else { continue }
+                changed.insert(ctid)
+                // New input may have mended what failed.
+                state.progress[ctid]?.backoff.reset()
+                state.progress[ctid]?.crashes = 0
+            }
+            state.targets = Dictionary(look.targets.map { ($0.record.ctid, $0) }, uniquingKeysWith: { first, _ in first })
+            for ctid in state.progress.keys where state.targets[ctid] == nil { state.progress[ctid] = nil }
+            let news = look.diagnostics.filter { !state.diagnostics.contains($0) }
+            let warnings = look.warnings.filter { !state.warnings.contains($0) }
+            (state.diagnostics, state.warnings, state.generation) = (look.diagnostics, look.warnings, look.generation)
+            return (changed, state.stages == nil, news, warnings)
+        }
+        for diagnostic in news { accounts.note(nil, .error, "ManifestInvalid", diagnostic) }
+        for warning in warnings { accounts.note(nil, .warning, "ManifestWarning", warning) }
+        for target in look.targets where target.lastKnownGood != nil && !news.isEmpty {
+            accounts.note(target.record, .warning, "LastKnownGood", "the last accepted manifest stays in force")
+        }
+        return (changed, isFirst)
     }
 
     /// Whether a container is known to run and nothing is to be done or said: most are, at most looks, and a queue for them would cost
     /// more than the look itself.
     private func isSettled(_ target: Node.Target) -> Bool {
         guard let known = exits.process(of: target.record.ctid), target.desired.state == .running,
-            let (plan, _) = try? node.plan(target, known: known)
+            let (plan, seen) = try? node.plan(target, known: known), plan.changes.isEmpty
         else { return false }
-        return plan.changes.isEmpty && plan.unsupported.isEmpty
+        return !accounts.isNews(failures: Self.failures(of: seen.handle.group), of: target.record.ctid)
     }
 
+    // MARK: Boot
+
+    /// The first look after a start of ours: what is to be started is started in its order.
+    private func beginBoot(_ look: Node.Look) {
+        let starting = look.targets.filter { $0.desired.state == .running && !look.present.contains($0.record.ctid) }
+        let stages = BootStages(BootOrder.groups(starting.map { ($0.record.ctid, $0.spec.bootorder) }))
+        state.withLock { $0.stages = stages }
+        advance { _ in }
+    }
+
+    private func advance(forced: Bool = false, _ change: (inout BootStages) -> Void) {
+        let next = state.withLock { state -> [ContainerID] in
+            guard var stages = state.stages, !stages.isOver else { return [] }
+            change(&stages)
+            defer { state.stages = stages }
+            return forced ? stages.force() : stages.advance()
+        }
+        guard !next.isEmpty else { return }
+        for ctid in next { queue.add(.container(ctid)) }
+        queue.add(.nextStage, after: Self.stagePatience)
+    }
+
+    // MARK: One container
+
     private func converge(_ ctid: ContainerID) {
-        guard let target = state.withLock({ $0.targets[ctid] }) else { return }
+        let (target, generation, isWaiting) = state.withLock {
+            ($0.targets[ctid], $0.generation, $0.stages?.isWaiting(ctid) ?? false)
+        }
+        guard let target, !isWaiting, !node.isShuttingDown else { return }
         let known = exits.process(of: ctid)
         if known?.isRunning != true, target.desired.state == .running,
             let wait = state.withLock({ $0.progress[ctid]?.backoff.remaining() })
@@ -149,55 +209,96 @@ public final class Reconciler: Sendable {
             queue.add(.container(ctid), after: wait)
             return
         }
-        let who = "CT \(ctid) \(target.record.name)"
+        let id = Outcome.newID()
+        var outcome = Outcome(id: id, target: target, generation: generation)
+        let steps = Steps()
+        var manner = Node.Manner(stopTimeout: stopTimeout)
+        let timeout = stopTimeout ?? .seconds(target.spec.stopTimeout)
+        manner.begun = { change in
+            steps.begin(change)
+            let until = ContinuousClock.now + Deadline.of(change, stopTimeout: timeout)
+            self.state.withLock { $0.progress[ctid, default: Progress()].step = (change, until) }
+        }
+        manner.made = { change in
+            steps.end()
+            self.accounts.made(change, in: id, of: target.record)
+            if change.action == .start { self.state.withLock { $0.progress[ctid, default: Progress()].startedAt = .now } }
+        }
         do {
-            let (plan, process) = try node.converge(target, known: known, stopTimeout: stopTimeout) { change in
-                self.log.info("\(who): \(change.summary)")
-                if change.action == .start { self.state.withLock { $0.progress[ctid, default: Progress()].startedAt = .now } }
-            }
+            let (plan, process) = try node.converge(target, known: known, manner)
             if let process { try exits.watch(process, of: ctid) }
-            say(
-                plan.unsupported.map { "\($0.field) \($0.value) is unsupported here: \($0.reason)" }
-                    + plan.changes.compactMap { change in change.held.map { "\(change.field) → \(change.after): \($0)" } },
-                of: ctid, who)
+            outcome.plan = plan
+            outcome.isRunning = process?.isRunning ?? false
+            if outcome.isRunning, let group = try? node.core.group(of: ctid) { outcome.failures = Self.failures(of: group) }
         } catch {
-            let wait = state.withLock { $0.progress[ctid, default: Progress()].backoff.fail() }
-            log.error("\(who): \(error); next try in \(wait.seconds) s")
-            queue.add(.container(ctid), after: wait)
+            outcome.error = "\(error)"
+            outcome.failedAt = steps.current
+            outcome.retry = state.withLock { $0.progress[ctid, default: Progress()].backoff.fail() }
+        }
+        outcome.made = steps.made
+        outcome.crashes = state.withLock { state in
+            state.progress[ctid]?.step = nil
+            return state.progress[ctid]?.crashes ?? 0
+        }
+        accounts.converged(outcome)
+        if let retry = outcome.retry { queue.add(.container(ctid), after: retry) }
+    }
+
+    /// The changes of one convergence, as they are made.
+    private final class Steps: Sendable {
+        private let state = Mutex<(current: Change?, made: [Change])>((nil, []))
+        var current: Change? { state.withLock { $0.current } }
+        var made: [Change] { state.withLock { $0.made } }
+        func begin(_ change: Change) { state.withLock { $0.current = change } }
+        func end() {
+            state.withLock { state in
+                if let change = state.current { state.made.append(change) }
+                state.current = nil
+            }
         }
     }
 
-    /// Logs what is worth knowing and not new every time.
-    private func say(_ lines: [String], of ctid: ContainerID, _ who: String) {
-        let text = lines.joined(separator: "; ")
-        let isNew = state.withLock { state in
-            guard state.progress[ctid]?.said ?? "" != text else { return false }
-            state.progress[ctid, default: Progress()].said = text
-            return true
+    private static func failures(of group: ControlGroup) -> [String: Int64] { (try? group.failures()) ?? [:] }
+
+    /// Tells what takes longer than it may. It cannot be ended from here; the queue has other threads for the others.
+    private func tellStalled() {
+        let late = state.withLock { state -> [(Node.Target, Change)] in
+            state.progress.compactMap { ctid, progress in
+                guard let step = progress.step, step.until < .now, let target = state.targets[ctid] else { return nil }
+                return (target, step.change)
+            }
         }
-        if isNew && !text.isEmpty { log.warning("\(who): \(text)") }
+        for (target, change) in late { accounts.stalled(target, change) }
     }
 
     /// Process 1 of a container has ended: by our own stop, or by itself.
     private func ended(_ ctid: ContainerID, _ process: PidFD) {
         let exit = process.exit.map { ", \($0)" } ?? ""
         // vzctl may have stopped it: its word counts before the next look finds it.
-        guard let target = state.withLock({ $0.targets[ctid] }), node.current(target).desired.state == .running else { return }
-        let wait = state.withLock { state -> Duration? in
+        guard let target = state.withLock({ $0.targets[ctid] }), !node.isShuttingDown else { return }
+        let current = node.current(target)
+        guard current.desired.state == .running, current.desired.removal == nil else { return }
+        let (wait, crashes) = state.withLock { state -> (Duration?, Int) in
             var progress = state.progress[ctid] ?? Progress()
             let lived = progress.startedAt.map { ContinuousClock.now - $0 }
-            let wait = lived.map { $0 < Self.shortLife } == true ? progress.backoff.fail() : nil
-            if wait == nil { progress.backoff.reset() }
+            var wait: Duration?
+            if lived.map({ $0 < Self.shortLife }) == true {
+                wait = progress.backoff.fail()
+                progress.crashes += 1
+            } else {
+                progress.backoff.reset()
+                progress.crashes = 0
+            }
             state.progress[ctid] = progress
-            return wait
+            return (wait, progress.crashes)
         }
         let command = target.desired.start.`init`.joined(separator: " ")
-        let who = "CT \(ctid) \(target.record.name)"
         if let wait {
-            log.error("\(who): init (\(command)) ended too soon\(exit); next try in \(wait.seconds) s")
+            let message = "init (\(command)) ended too soon\(exit); next try in \(wait.text)"
+            accounts.ended(target, crashes: crashes, message)
             queue.add(.container(ctid), after: wait)
         } else {
-            log.warning("\(who): init (\(command)) ended\(exit)")
+            accounts.ended(target, crashes: 0, "init (\(command)) ended\(exit)")
             queue.add(.container(ctid))
         }
     }
@@ -205,8 +306,8 @@ public final class Reconciler: Sendable {
 
 extension Duration {
     /// In seconds with one decimal, for messages.
-    fileprivate var seconds: String {
+    var text: String {
         let tenths = components.seconds * 10 + components.attoseconds / 100_000_000_000_000_000
-        return "\(tenths / 10).\(tenths % 10)"
+        return "\(tenths / 10).\(tenths % 10) s"
     }
 }

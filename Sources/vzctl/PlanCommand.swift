@@ -23,7 +23,7 @@ struct PlanCommand: ParsableCommand {
             let look = try node.look(only: paths.isEmpty ? nil : paths, remembering: false)
             (look.diagnostics + look.warnings).forEach(say)
             let plan = Plan(containers: try look.targets.map { try node.plan($0).0 })
-            print(plan.text())
+            print(plan.text(generation: look.generation))
             let specs = look.targets.map(\.record.accepted)
             for finding in Capacity.warnings(for: specs, host: try HostFigures.ofThisHost()) { say("vzctl: \(finding)") }
             if !look.diagnostics.isEmpty {
@@ -62,8 +62,8 @@ struct Apply: ParsableCommand {
         abstract: "Converge every container once, with or without a daemon, under the same locks.",
         discussion: "Exit codes: 0; 1 when a container failed; 65 when manifests are invalid: what is valid was applied.")
 
-    @Option(help: "Seconds that a container may take to stop before it is killed.")
-    var stopTimeout: Int = 120
+    @Option(help: "Seconds that a container may take to stop before it is killed; otherwise as its manifest says.")
+    var stopTimeout: Int?
 
     func run() throws {
         try report {
@@ -75,7 +75,7 @@ struct Apply: ParsableCommand {
             var starts = FreshStarts()
             for target in look.targets {
                 do {
-                    let (plan, process) = try node.converge(target, stopTimeout: .seconds(stopTimeout))
+                    let (plan, process) = try node.converge(target, Node.Manner(stopTimeout: stopTimeout.map { .seconds($0) }))
                     done.append(plan)
                     starts.note(plan, process)
                 } catch {
@@ -83,7 +83,7 @@ struct Apply: ParsableCommand {
                     failed += 1
                 }
             }
-            print(Plan(containers: done).text(verb: "Applied"))
+            print(Plan(containers: done).text(verb: "Applied", generation: look.generation))
             failed += starts.endedTooSoon()
             if failed > 0 { throw Failure("\(failed) container\(failed == 1 ? "" : "s") failed; see above") }
             if !look.diagnostics.isEmpty { throw Failure("there are invalid manifests; see above", .invalidData) }

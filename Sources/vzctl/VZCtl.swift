@@ -19,8 +19,8 @@ struct VZCtl: ParsableCommand {
             """,
         subcommands: [
             Validate.self, Fmt.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, List.self, Show.self, Status.self,
-            Start.self,
-            Stop.self, Exec.self, Enter.self, TemplateCommand.self, Import.self, Export.self, CapacityCommand.self,
+            Start.self, Stop.self, Restart.self, Hold.self, Release.self, Acknowledge.self, Shutdown.self,
+            Exec.self, Enter.self, TemplateCommand.self, Import.self, Export.self, CapacityCommand.self,
         ])
 }
 

@@ -26,12 +26,12 @@ struct VZD: AsyncParsableCommand {
     @Option(help: "Least level that is logged: trace, debug, info, notice, warning, error, critical.")
     var logLevel: String = "info"
 
-    @Option(help: "Seconds that a container may take to stop before it is killed.")
-    var stopTimeout: Int = 120
+    @Option(help: "Seconds that a container may take to stop before it is killed, instead of its stop_timeout.")
+    var stopTimeout: Int?
 
     func validate() throws {
         guard (1...3600).contains(interval) else { throw ValidationError("--interval: expected 1…3600 seconds, got \(interval)") }
-        guard (0...3600).contains(stopTimeout) else {
+        if let stopTimeout, !(0...3600).contains(stopTimeout) {
             throw ValidationError("--stop-timeout: expected 0…3600 seconds, got \(stopTimeout)")
         }
         guard Logger.Level(rawValue: logLevel) != nil else {
@@ -45,7 +45,7 @@ struct VZD: AsyncParsableCommand {
         log.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {
             let daemon = try Daemon(
-                options: Daemon.Options(interval: .seconds(interval), stopTimeout: .seconds(stopTimeout)), log: log)
+                options: Daemon.Options(interval: .seconds(interval), stopTimeout: stopTimeout.map { .seconds($0) }), log: log)
             let group = ServiceGroup(
                 configuration: ServiceGroupConfiguration(
                     services: daemon.services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: log)

@@ -48,6 +48,11 @@ final class TestNode {
         return "apiVersion: vz/v1\nkind: Container\nmetadata:\n  name: \(name)\nspec:\n\(lines)"
     }
 
+    /// Says that what the manifests remove and restart is meant.
+    func acknowledge() throws {
+        try node().acknowledge(node().look(remembering: false).generation, owner: "test")
+    }
+
     func removeManifest(_ file: String) throws {
         if unlink("\(paths.manifests[0])/\(file)") != 0 { throw KernelError("remove \(file)", errno: errno) }
     }
@@ -71,7 +76,7 @@ final class TestNode {
     @discardableResult func apply() throws -> Plan {
         let node = try node()
         let targets = try node.look(remembering: true).targets
-        return Plan(containers: try targets.map { try node.converge($0, stopTimeout: .seconds(10)).0 })
+        return Plan(containers: try targets.map { try node.converge($0, Node.Manner(stopTimeout: .seconds(10))).0 })
     }
 
     /// Declares a container that only sleeps, and starts it.

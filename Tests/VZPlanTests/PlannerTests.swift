@@ -108,6 +108,80 @@ import VZPlan
         #expect(changes.first?.before == nil)
     }
 
+    @Test func whatIsAllowedRestartsInOneGo() throws {
+        var other = try desired(settings: [Self.weight], init: ["/bin/other"])
+        other.disruption = .restart
+        let plan = Planner.changes(from: running([Self.weight]), to: other)
+        #expect(plan.map(\.action) == [.wait, .stop, .set(Self.weight), .start])
+        #expect(plan.allSatisfy { $0.held == nil })
+        let container = Plan.Container(ctid: other.ctid, name: "web", source: "web.yaml:1", changes: plan)
+        #expect(container.isRestart)
+        #expect(Plan(containers: [container]).text().hasSuffix("Plan: 1 restart"))
+        other.brake = "too many"
+        #expect(Planner.changes(from: running([Self.weight]), to: other).map(\.held) == ["too many"])
+    }
+
+    @Test func anotherTemplateSendsTheOldRootToTheTrashWhereThatIsAllowed() throws {
+        var other = try desired(settings: [], template: "debian")
+        for allowed in [Disruption.live, .restart] {
+            other.disruption = allowed
+            let held = Planner.changes(from: running([]), to: other)
+            #expect(held.map(\.action) == [.wait] && held[0].held?.contains("recreate") == true)
+        }
+        other.disruption = .recreate
+        #expect(
+            Planner.changes(from: running([]), to: other).map(\.action)
+                == [.wait, .stop, .discardRoot, .makeRoot(template: "debian"), .start])
+    }
+
+    @Test func aHoldHoldsEverything() throws {
+        var held = try desired(settings: [with(Self.weight, "2000", .number(200))])
+        held.hold = "held by somebody"
+        for observed in [running([Self.weight]), ObservedContainer()] {
+            let changes = Planner.changes(from: observed, to: held)
+            #expect(!changes.isEmpty && changes.allSatisfy { $0.held == "held by somebody" })
+            #expect(Plan(containers: [.init(ctid: held.ctid, name: "web", source: "", changes: changes)]).isEmpty)
+        }
+        held.state = .stopped
+        #expect(Planner.changes(from: running([]), to: held).map(\.held) == ["held by somebody"])
+    }
+
+    @Test func driftInAFieldOfAnotherActorIsLeftAlone() throws {
+        let numproc = Setting(
+            field: "beancounters.numproc", value: "100", kernelName: "pids.max", kernelValue: .number(100))
+        let seen = running([with(Self.weight, "500", .number(50)), with(numproc, "7", .number(7))])
+        for (ignored, left) in [
+            ([], ["cpuunits", "beancounters.numproc"]), (["cpuunits"], ["beancounters.numproc"]), (["beancounters"], ["cpuunits"]),
+            (["beancounters.numproc", "cpuunits"], []), (["cpu", "beancounters.num"], ["cpuunits", "beancounters.numproc"]),
+        ] {
+            var owned = try desired(settings: [Self.weight, numproc])
+            owned.ignoredDrift = ignored
+            let last: [String: Setting.Value] = ["cpu.weight": .number(100), "pids.max": .number(100)]
+            #expect(Planner.changes(from: seen, to: owned) { last }.map(\.field) == left, "\(ignored)")
+            // What we ourselves wrote last and what the manifest says anew is no drift.
+            let ours: [String: Setting.Value] = ["cpu.weight": .number(50), "pids.max": .number(7)]
+            #expect(Planner.changes(from: seen, to: owned) { ours }.count == 2)
+        }
+    }
+
+    @Test func whatIsRemovedGoesWhereItsManifestSaid() throws {
+        var gone = try desired(.stopped, reason: .removed)
+        gone.removal = .ignore
+        #expect(Planner.changes(from: running([]), to: gone).isEmpty)
+        gone.removal = .retain
+        #expect(Planner.changes(from: running([]), to: gone).map(\.action) == [.stop])
+        gone.removal = .trash
+        #expect(Planner.changes(from: running([]), to: gone).map(\.action) == [.stop, .discardRoot])
+        #expect(Planner.changes(from: ObservedContainer(rootExists: true), to: gone).map(\.action) == [.discardRoot])
+        #expect(Planner.changes(from: ObservedContainer(), to: gone).isEmpty)
+    }
+
+    @Test func aRestartIsOneWhateverAgrees() throws {
+        var again = try desired(settings: [Self.weight])
+        again.mustRestart = true
+        #expect(Planner.changes(from: running([Self.weight]), to: again).map(\.action) == [.stop, .set(Self.weight), .start])
+    }
+
     @Test func whatOnlyAStartBringsIsHeldAndSaysHow() throws {
         let changes = Planner.changes(
             from: running([Self.weight, Self.ram, Self.hostname]),
@@ -115,7 +189,7 @@ import VZPlan
         #expect(changes.map(\.field) == ["init", "env", "template"])
         #expect(changes.map(\.disruption) == [.restart, .restart, .recreate])
         #expect(changes.allSatisfy { $0.action == .wait && $0.held != nil })
-        #expect(changes.first?.held?.contains("vzctl stop web") == true)
+        #expect(changes.first?.held?.contains("vzctl restart web") == true)
     }
 
     @Test func applyingTheChangesLeavesNone() throws {

@@ -25,14 +25,15 @@ import VZReconciler
     private func accept(
         _ documents: [ManifestDocument], faulty: [String: String] = [:], rejected: Set<String> = [],
         files: Set<String> = ["a.yaml"],
-        removal: Acceptance.Removal = .certain, records: [ContainerRecord] = [], present: [Acceptance.Present] = []
+        removal: Acceptance.Removal = .certain, records: [ContainerRecord] = [], present: [Acceptance.Present] = [],
+        acknowledged: Bool = false, brake: String? = nil
     ) -> Acceptance {
-        Acceptance(
-            of: .init(
-                documents: documents, faulty: faulty,
-                rejected: Dictionary(rejected.map { ($0, "a mistake in \($0)") }) { first, _ in first }, files: files,
-                removal: { _ in removal }),
-            on: .init(records: records, present: present))
+        var input = Acceptance.Input(
+            documents: documents, faulty: faulty,
+            rejected: Dictionary(rejected.map { ($0, "a mistake in \($0)") }) { first, _ in first }, files: files,
+            removal: { _ in removal })
+        (input.isAcknowledged, input.brake) = (acknowledged, brake)
+        return Acceptance(of: input, on: .init(records: records, present: present))
     }
 
     @Test func aNewManifestGetsTheLowestFreeNumberAndIDs() throws {
@@ -96,11 +97,38 @@ import VZReconciler
         #expect(accepted.entries[0].lastKnownGood?.contains("cannot be read") == true)
     }
 
-    @Test func anEmptiedDirectoryRemovesOneButNotTwo() throws {
-        let one = try record("web", 101)
-        let two = try record("db", 102, from: "b.yaml", base: 0x7001_0000)
-        #expect(accept([], files: [], removal: .emptied, records: [one]).entries.map(\.record.retired) == [true])
-        #expect(accept([], files: [], removal: .emptied, records: [one, two]).entries.map(\.record.retired) == [false, false])
+    @Test func anEmptiedDirectoryRemovesNothingUnlessThatIsMeant() throws {
+        let records = [try record("web", 101), try record("db", 102, from: "b.yaml", base: 0x7001_0000)]
+        for count in 1...2 {
+            let known = Array(records.prefix(count))
+            let kept = accept([], files: [], removal: .emptied, records: known)
+            #expect(kept.entries.allSatisfy { !$0.record.retired && $0.lastKnownGood == nil })
+            #expect(kept.entries.allSatisfy { $0.pruneHeld?.contains("vzctl ack") == true })
+            let meant = accept([], files: [], removal: .emptied, records: known, acknowledged: true)
+            #expect(meant.entries.allSatisfy { $0.record.retired && $0.pruneHeld == nil })
+            #expect(meant.removed.count == count)
+        }
+        let unknown = accept([], files: [], removal: .unknown, records: records, acknowledged: true)
+        #expect(unknown.removed.isEmpty, "what cannot be read is never believed")
+    }
+
+    @Test func aBrakeHoldsEveryRemovalAndNothingElse() throws {
+        let records = [try record("web", 101), try record("db", 102, from: "b.yaml", base: 0x7001_0000)]
+        let held = accept([document("web", try id(101), cpuunits: 5000)], records: records, brake: "too many")
+        #expect(held.entries.map(\.pruneHeld) == [nil, "too many: vzctl ack "])
+        #expect(held.entries[0].record.accepted.cpuunits == 5000)
+        #expect(held.removed.isEmpty)
+        #expect(held.known == 2)
+    }
+
+    @Test(arguments: [(0, 3), (3, 3), (15, 3), (19, 3), (20, 4), (1000, 200)])
+    func moreThanThreeAndAFifthIsMany(_ known: Int, _ limit: Int) { #expect(Acceptance.limit(of: known) == limit) }
+
+    @Test func whatIsLeftRunningDoesNotCountAsRemoved() throws {
+        var record = try record("web", 101)
+        record.accepted.lifecycle.deletion = .ignore
+        let accepted = accept([], files: [], records: [record])
+        #expect(accepted.entries[0].record.retired && accepted.removed.isEmpty)
     }
 
     @Test func returningEqualsNeverRemoved() throws {

@@ -9,7 +9,9 @@ import VZModel
     /// What is neither a setting of the kernel's nor in need of one.
     private static let elsewhere: Set<String> = [
         "ctid", "profile", "state", "description", "template", "init", "env", "hostname", "beancounters", "network", "capabilities",
-        "lifecycle",
+        "lifecycle", "lifecycle.deletion", "lifecycle.disruption", "lifecycle.ignore_drift", "lifecycle.hold", "onboot",
+        "bootorder",
+        "stop_timeout",
     ]
 
     @Test func everyFieldIsEnforcedOrTold() throws {

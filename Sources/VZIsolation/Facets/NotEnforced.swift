@@ -26,9 +26,6 @@ struct NotEnforced: Facet {
             ("state", spec.state == .suspended ? "suspended" : nil),
             ("nameserver", text(spec.nameserver)),
             ("searchdomain", text(spec.searchdomain)),
-            ("onboot", spec.onboot.map { "\($0)" }),
-            ("bootorder", spec.bootorder.map(String.init)),
-            ("stop_timeout", spec.stopTimeout == 120 ? nil : "\(spec.stopTimeout)s"),
             ("cpus", spec.cpus == 0 ? nil : "\(spec.cpus)"),
             ("cpumask", spec.cpumask == .all ? nil : spec.cpumask.text),
             ("nodemask", spec.nodemask == .all ? nil : spec.nodemask.text),
@@ -73,10 +70,6 @@ struct NotEnforced: Facet {
             ("devices", spec.devices.joined(separator: " ")),
             ("features", spec.features.joined(separator: " ")),
             ("mounts", spec.mounts.map(\.target).joined(separator: " ")),
-            ("lifecycle.deletion", spec.lifecycle.deletion == .retain ? "" : spec.lifecycle.deletion.rawValue),
-            ("lifecycle.disruption", spec.lifecycle.disruption == .live ? "" : spec.lifecycle.disruption.rawValue),
-            ("lifecycle.ignore_drift", spec.lifecycle.ignoreDrift.joined(separator: " ")),
-            ("lifecycle.hold", spec.lifecycle.hold ? "true" : ""),
         ]
         return settings.filter { !$0.1.isEmpty }
     }

@@ -60,6 +60,13 @@ public final class FileLock: Sendable {
         }
     }
 
+    /// Whether somebody has the lock. Opens the file for reading only.
+    public static func isHeld(_ path: String) -> Bool {
+        guard let file = try? Descriptor.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) else { return false }
+        // Shared, so that several who ask do not see each other.
+        return flock(file.raw, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+    }
+
     /// The process id that the lock's holder wrote, for a message; nil when there is none to be read.
     public static func holder(of path: String) -> Int32? {
         guard let text = try? KernelFile.read(path) else { return nil }

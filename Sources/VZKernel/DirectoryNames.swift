@@ -1,10 +1,9 @@
 internal import Glibc
-internal import VZKernel
 
 extension Descriptor {
     /// The names in this directory, without `.` and `..`, in no order; names that are not UTF-8 are left out.
     /// - Throws: `KernelError` of openat(2) and readdir(3): never half a list.
-    func names() throws(KernelError) -> [String] {
+    public func names() throws(KernelError) -> [String] {
         // The stream moves the offset of, and closes, what it is given.
         let copy = openat(raw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard copy >= 0 else { throw KernelError("list a directory", errno: errno) }

@@ -39,6 +39,11 @@ extension Descriptor {
         return (info.st_mode & S_IFMT == S_IFCHR, UInt32((info.st_rdev >> 8) & 0xfff), UInt32(info.st_rdev & 0xff))
     }
 
+    /// Makes a directory in one that is there, unless it is there itself.
+    public static func makeDirectory(_ path: String, mode: UInt32) throws(KernelError) {
+        if mkdir(path, mode_t(mode)) != 0 && errno != EEXIST { throw KernelError("make directory \"\(path)\"", errno: errno) }
+    }
+
     /// Makes all of `path`, each missing part with mode 0700.
     public static func makeDirectories(_ path: String) throws(KernelError) {
         var done = ""

@@ -9,7 +9,7 @@ public enum BootOrder {
     /// A node that is shut down takes them in the reverse order.
     public static func groups(_ containers: [(ctid: ContainerID, bootorder: Int?)]) -> [[ContainerID]] {
         let byOrder = Dictionary(grouping: containers) { $0.bootorder }
-        // No order is lower than every number, also than a negative one.
+        // No order is lower than every number.
         let orders = byOrder.keys.sorted { a, b in
             switch (a, b) {
             case (let a?, let b?): a > b

@@ -80,6 +80,8 @@ public final class Node: Sendable {
             input.brake = brake
             acceptance = Acceptance(of: input, on: try remembered(present))
         }
+        // It was for one generation, and one time: an empty directory looks the same the next time, and may be a mishap then.
+        if remembering, only == nil, let acknowledged, acknowledged != input.generation { try? host.remove("acknowledgement") }
         if remembering && !acceptance.toRemember.isEmpty {
             guard let lock = try FileLock.lock(paths.locks + "/node", deadline: .now + .seconds(30)) else {
                 throw KernelError("lock \(paths.locks)/node", detail: "another vz has held it for 30 s")

@@ -1,5 +1,5 @@
 internal import Glibc
-internal import VZIsolation
+public import VZIsolation
 internal import VZKernel
 public import VZModel
 internal import VZPlan
@@ -127,12 +127,47 @@ extension Node {
 
     private static func bootID() throws(KernelError) -> String { try KernelFile.read("/proc/sys/kernel/random/boot_id") }
 
+    // MARK: Trash
+
+    /// Puts a root from the trash back, with what was remembered of its container: whatever declares it again goes on with it.
+    public func restore(_ item: Trash.Item) throws {
+        let lock = try lock(item.ctid)
+        defer { withExtendedLifetime(lock) {} }
+        let name = String(item.ctid.number)
+        guard try records.read(ContainerRecord.self, name) == nil else {
+            throw KernelError(
+                "restore \(item.file)", detail: "there is a container \(item.ctid) by now: remove its manifest, or its root")
+        }
+        let kept = try HostStore(directory: Trash(paths: paths).path(of: item))
+        let record = try kept.read(ContainerRecord.self, "record")
+        try Trash(paths: paths).restore(item)
+        if var record {
+            // Its ids may have been given to another one meanwhile; its files do not tell them.
+            let taken = try Set(records.names().compactMap { try records.read(ContainerRecord.self, $0)?.idBase })
+            if taken.contains(record.idBase), let free = IDRange.allocate(taken: taken) { record.idBase = free }
+            record.retired = true
+            record.accepted.lifecycle.deletion = .retain
+            try records.write(record, name)
+        }
+        try HostStore(directory: "\(paths.containers)/\(name)").remove("record")
+    }
+
+    /// Destroys what has been in the trash for its time. - Returns: what was.
+    func emptyTrash(at now: Int64 = Timestamp.now) throws -> [Trash.Item] {
+        let trash = Trash(paths: paths)
+        let over = try trash.items().filter { $0.time + Trash.retention <= now }
+        for item in over { try trash.destroy(item) }
+        return over
+    }
+
     // MARK: The daemon
+
+    public var isDaemonRunning: Bool { FileLock.isHeld(paths.run + "/vzd.lock") }
 
     /// Asks the daemon to look at once. - Returns: whether there is one.
     @discardableResult
     public func pokeDaemon() -> Bool {
-        guard FileLock.isHeld(paths.run + "/vzd.lock"), let pid = FileLock.holder(of: paths.run + "/vzd.lock") else { return false }
+        guard isDaemonRunning, let pid = FileLock.holder(of: paths.run + "/vzd.lock") else { return false }
         return kill(pid, SIGHUP) == 0
     }
 }

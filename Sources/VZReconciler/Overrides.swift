@@ -100,13 +100,18 @@ public struct Overrides: Equatable, Sendable, Codable {
     /// What does not fit the manifest any more is left out: the words were checked when they were said.
     func spec(over accepted: ContainerSpec) -> ContainerSpec {
         guard trial != nil || !fields.isEmpty else { return accepted }
+        return parse(over: accepted).documents.first?.spec ?? accepted
+    }
+
+    /// What is wrong with the manifest when these words are put over it; `nil` when nothing is.
+    func mistake(over accepted: ContainerSpec) -> String? {
+        parse(over: accepted).diagnostics.first { $0.severity == .error }.map { "\($0.field): \($0.message)" }
+    }
+
+    private func parse(over accepted: ContainerSpec) -> ParsedManifest {
         let manifest = trial?.value.manifest ?? ManifestWriter.yaml(accepted)
         let dropIns = fields.sorted { $0.key < $1.key }.map { ManifestFile(path: $0.key, bytes: Array($0.value.value.utf8)) }
-        func parse(_ dropIns: [ManifestFile]) -> ContainerSpec? {
-            let file = ManifestFile(path: "override", bytes: Array(manifest.utf8), dropIns: dropIns)
-            return ManifestParser.parse(file, askingRules: false).documents.first?.spec
-        }
-        return parse(dropIns) ?? parse([]) ?? accepted
+        return ManifestParser.parse(ManifestFile(path: "override", bytes: Array(manifest.utf8), dropIns: dropIns))
     }
 
     /// Why nothing is converged; `nil` when nobody holds the container.

@@ -134,16 +134,23 @@ final class Reconciler: Sendable {
                 target.desired.state == .running || look.present.contains(ctid) || target.desired.removal == .trash
             if changed.containers.contains(ctid) || (everything && concerns && !isSettled(target)) { queue.add(.container(ctid)) }
         }
-        if everything { tellStalled() }
+        if everything {
+            tellStalled()
+            emptyTrash()
+        }
     }
 
     /// Takes over what was read. - Returns: whose target is another than before.
     private func take(_ look: Node.Look) -> (containers: Set<ContainerID>, isFirst: Bool) {
+        var ended: [Node.Target] = []
         let (changed, isFirst, news, warnings) = state.withLock { state -> (Set<ContainerID>, Bool, [String], [String]) in
             var changed: Set<ContainerID> = []
             for target in look.targets {
                 let ctid = target.record.ctid
                 guard state.targets[ctid] != target else { continue }
+                if let before = state.targets[ctid], before.overrides.trial != nil, target.overrides.trial == nil {
+                    ended.append(before)
+                }
                 changed.insert(ctid)
                 // New input may have mended what failed.
                 state.progress[ctid]?.backoff.reset()
@@ -158,6 +165,13 @@ final class Reconciler: Sendable {
         }
         for diagnostic in news { accounts.note(nil, .error, "ManifestInvalid", diagnostic) }
         for warning in warnings { accounts.note(nil, .warning, "ManifestWarning", warning) }
+        for before in ended {
+            let now = look.targets.first { $0.record.ctid == before.record.ctid }
+            let isKept = now?.spec == before.spec
+            accounts.note(
+                before.record, isKept ? .info : .warning, isKept ? "TrialConfirmed" : "TrialRolledBack",
+                isKept ? "the manifest on trial was confirmed" : "the trial is over: back to the manifest before")
+        }
         for target in look.targets where target.lastKnownGood != nil && !news.isEmpty {
             accounts.note(target.record, .warning, "LastKnownGood", "the last accepted manifest stays in force")
         }
@@ -259,6 +273,16 @@ final class Reconciler: Sendable {
     }
 
     private static func failures(of group: ControlGroup) -> [String: Int64] { (try? group.failures()) ?? [:] }
+
+    private func emptyTrash() {
+        do {
+            for item in try node.emptyTrash() {
+                accounts.note(nil, .info, "TrashEmptied", "destroyed \(item.file): its time is over")
+            }
+        } catch {
+            accounts.note(nil, .error, "TrashFailed", "empty the trash: \(error)")
+        }
+    }
 
     /// Tells what takes longer than it may. It cannot be ended from here; the queue has other threads for the others.
     private func tellStalled() {

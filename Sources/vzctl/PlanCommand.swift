@@ -1,6 +1,8 @@
 internal import ArgumentParser
+internal import VZIsolation
 internal import VZKernel
 internal import VZManifest
+internal import VZModel
 internal import VZPlan
 internal import VZReconciler
 
@@ -60,7 +62,21 @@ struct FreshStarts {
 struct Apply: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Converge every container once, with or without a daemon, under the same locks.",
-        discussion: "Exit codes: 0; 1 when a container failed; 65 when manifests are invalid: what is valid was applied.")
+        discussion: """
+            With PATH, only the containers that these manifests declare; they must be among the node's own. With --confirm-within they \
+            need not: the daemon puts them on trial, and goes back by itself unless vzctl confirm says that they stay.
+            Exit codes: 0; 1 when a container failed; 65 when manifests are invalid: what is valid was applied; 69 a trial needs vzd; \
+            75 locked or held.
+            """)
+
+    @Argument(help: "Manifests, or directories of them.", completion: .file())
+    var paths: [String] = []
+
+    @Option(help: "Put PATH on trial for so long (90s, 15m, 2h): without vzctl confirm what is now comes back by itself.")
+    var confirmWithin: TimeSpan?
+
+    @Option(help: "Why, for whoever finds the trial.")
+    var reason = ""
 
     @Option(help: "Seconds that a container may take to stop before it is killed; otherwise as its manifest says.")
     var stopTimeout: Int?
@@ -68,7 +84,12 @@ struct Apply: ParsableCommand {
     func run() throws {
         try report {
             let node = try NodeAccess(changing: true).node
-            let look = try node.look(remembering: true)
+            guard !node.isShuttingDown else {
+                throw Failure("the node is being shut down: vzctl shutdown --cancel to call it off", .temporary)
+            }
+            if let confirmWithin { return try Trial(node: node, paths: paths, reason: reason).run(confirmWithin) }
+            var look = try node.look(remembering: true)
+            if !paths.isEmpty { look.targets = try Self.chosen(paths, in: look, of: node) }
             look.diagnostics.forEach(say)
             var done: [Plan.Container] = []
             var failed = 0
@@ -87,6 +108,26 @@ struct Apply: ParsableCommand {
             failed += starts.endedTooSoon()
             if failed > 0 { throw Failure("\(failed) container\(failed == 1 ? "" : "s") failed; see above") }
             if !look.diagnostics.isEmpty { throw Failure("there are invalid manifests; see above", .invalidData) }
+            let held = done.filter { plan in
+                !plan.changes.isEmpty && look.targets.contains { $0.record.ctid == plan.ctid && $0.desired.hold != nil }
+            }
+            if !held.isEmpty { throw Failure("\(held.map(\.name).joined(separator: ", ")): held; see above", .temporary) }
+        }
+    }
+
+    /// Those that some manifests declare, as long as these are what is in force.
+    private static func chosen(_ paths: [String], in look: Node.Look, of node: Node) throws -> [Node.Target] {
+        let asked = try node.look(only: paths, remembering: false)
+        if let mistake = asked.diagnostics.first { throw Failure(mistake, .invalidData) }
+        return try asked.documents.values.sorted { $0.spec.name < $1.spec.name }.map { document in
+            guard let target = look.targets.first(where: { $0.record.name == document.spec.name }),
+                target.record.accepted == document.spec
+            else {
+                throw Failure(
+                    "\(document.location): the node's own manifests do not say this of \(document.spec.name): put it into "
+                        + "\(node.paths.manifests.last ?? ""), or on trial with --confirm-within")
+            }
+            return target
         }
     }
 }

@@ -143,12 +143,16 @@ extension NodeAccess {
     /// The container, for a verb that changes something of it: nobody must hold it, and nothing of it be on trial.
     func free(_ name: String) throws -> Node.Target {
         let target = try target(name, remembering: true)
+        try Self.requireFree(target)
+        return target
+    }
+
+    static func requireFree(_ target: Node.Target) throws {
         let who = "CT \(target.record.ctid) \(target.record.name)"
         if let trial = target.overrides.trial {
             let until = trial.until.map { " until \(Timestamp.text($0))" } ?? ""
             throw Failure("\(who) is locked: a manifest is on trial\(until): vzctl confirm, or confirm --cancel", .temporary)
         }
         if let hold = target.desired.hold { throw Failure("\(who): \(hold)", .temporary) }
-        return target
     }
 }

@@ -19,7 +19,8 @@ struct VZCtl: ParsableCommand {
             """,
         subcommands: [
             Validate.self, Fmt.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, List.self, Show.self, Status.self,
-            Start.self, Stop.self, Restart.self, Hold.self, Release.self, Acknowledge.self, Shutdown.self,
+            Start.self, Stop.self, Restart.self, Hold.self, Release.self, Acknowledge.self, SetCommand.self, Confirm.self,
+            Shutdown.self, TrashCommand.self,
             Exec.self, Enter.self, TemplateCommand.self, Import.self, Export.self, CapacityCommand.self,
         ])
 }
@@ -44,6 +45,7 @@ enum ExitStatus: Int32 {
     case usage = 64
     case invalidData = 65
     case unknownContainer = 68
+    case noDaemon = 69
     case temporary = 75
     case notRoot = 77
 }

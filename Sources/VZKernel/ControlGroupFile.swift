@@ -40,7 +40,7 @@ struct ControlGroupText {
     mutating func word(_ word: StaticString) -> Bool {
         skipBlanks()
         let end = position + word.utf8CodeUnitCount
-        guard end <= bytes.count, end == bytes.count || bytes[end] == UInt8(ascii: " ") || bytes[end] == UInt8(ascii: "\n"),
+        guard end <= bytes.count, end == bytes.count || isBlank(end) || bytes[end] == UInt8(ascii: "\n"),
             (0..<word.utf8CodeUnitCount).allSatisfy({ bytes[position + $0] == word.utf8Start[$0] })
         else { return false }
         position = end
@@ -58,8 +58,10 @@ struct ControlGroupText {
     }
 
     private mutating func skipBlanks() {
-        while position < bytes.count, bytes[position] == UInt8(ascii: " ") { position += 1 }
+        while position < bytes.count, isBlank(position) { position += 1 }
     }
+
+    private func isBlank(_ at: Int) -> Bool { bytes[at] == UInt8(ascii: " ") || bytes[at] == UInt8(ascii: "\t") }
 }
 
 extension ControlGroup {

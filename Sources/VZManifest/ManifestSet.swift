@@ -30,10 +30,12 @@ public struct ManifestSet: Sendable {
         var composer = SetComposer(parsed)
         composer.composeAll()
         composer.refuseClashes()
-        let texts = parsed.reduce(into: [:]) { $0.merge($1.texts) { first, _ in first } }
         documents = composer.valid.sorted { $0.spec.name < $1.spec.name }
-        diagnostics = composer.diagnostics.map { $0.showing(texts[$0.location.file]?.line($0.location.line)) }
-            .sorted(by: Diagnostic.inOrder)
+        if !composer.diagnostics.isEmpty {
+            let texts = parsed.reduce(into: [:]) { $0.merge($1.texts) { first, _ in first } }
+            diagnostics = composer.diagnostics.map { $0.showing(texts[$0.location.file]?.line($0.location.line)) }
+                .sorted(by: Diagnostic.inOrder)
+        }
         rejected = composer.rejected
         baseCount = composer.baseCount
     }
@@ -168,8 +170,8 @@ private struct SetComposer {
     // MARK: Identity
 
     mutating func refuseClashes() {
-        refuseClashes("metadata.name") { "the name \($0.name)" }
-        refuseClashes("spec.ctid") { spec in spec.ctid.map { "the CTID \($0)" } }
+        refuseClashes("metadata.name", "the name") { $0.name }
+        refuseClashes("spec.ctid", "the CTID") { $0.ctid }
         let rejectedFiles = Dictionary(refused.map { ($0.name, $0.file) }) { first, _ in first }
         for index in composed.indices {
             let name = composed[index].spec.name
@@ -181,13 +183,15 @@ private struct SetComposer {
         }
     }
 
-    private mutating func refuseClashes(_ field: String, of identity: (ContainerSpec) -> String?) {
+    private mutating func refuseClashes<Identity: Hashable>(
+        _ field: String, _ what: String, of identity: (ContainerSpec) -> Identity?
+    ) {
         let groups = Dictionary(grouping: composed.indices) { identity(composed[$0].spec) }
-        for case (let name?, let group) in groups where group.count > 1 {
+        for case (let value?, let group) in groups where group.count > 1 {
             for index in group {
                 guard let other = group.first(where: { $0 != index }) else { continue }
                 let place = composed[other].fieldLocations[field] ?? composed[other].location
-                refuse(index, field, "\(name) is also given at \(place); expected it once on the node")
+                refuse(index, field, "\(what) \(value) is also given at \(place); expected it once on the node")
             }
         }
     }

@@ -62,7 +62,8 @@ public struct Reading: Equatable, Sendable {
 /// disables it. The drop-ins of `web.yaml` are the manifests in the directories `web.yaml.d` beside it and in the other directories of
 /// the list, in the order of their names, with the same rules; one that cannot be read makes its manifest one that cannot.
 /// Read are regular files and symbolic links to them with a manifest's name, owned by root or by the reader and writable by nobody
-/// else, of 1 MiB at most. Between readings it remembers nothing but each directory's first device.
+/// else, of 1 MiB at most. Between readings it remembers each directory's first device, and what files held that cannot have changed
+/// since, so that those are not opened again (`ManifestFileReader`).
 public struct ManifestDirectory: Sendable {
     /// The largest manifest, in bytes.
     public static let sizeLimit = 1 << 20
@@ -71,17 +72,20 @@ public struct ManifestDirectory: Sendable {
     public let paths: [String]
     /// Whether a file that others than root and the reader may write is refused.
     private let asksOwner: Bool
+    private let memory: ManifestFileReader.Memory
 
-    private final class Devices: Sendable {
-        let first = Mutex<[String: dev_t]>([:])
+    private final class Remembered: Sendable {
+        let firstDevices = Mutex<[String: dev_t]>([:])
+        let files = Mutex<[String: ManifestFileReader.Seen]>([:])
     }
-    private let devices = Devices()
+    private let remembered = Remembered()
 
     /// - Parameter paths: the directories from low to high priority.
     public init(paths: [String]) { self.init(paths: paths, asksOwner: true) }
 
-    private init(paths: [String], asksOwner: Bool) {
+    init(paths: [String], asksOwner: Bool = true, memory: ManifestFileReader.Memory = .init()) {
         self.asksOwner = asksOwner
+        self.memory = memory
         self.paths = paths.map { path in
             var path = path[...]
             while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
@@ -92,12 +96,15 @@ public struct ManifestDirectory: Sendable {
     /// Reads everything. Blocks for as long as the disk does, never on what kind of file lies there.
     public func read() -> Reading {
         var reading = Reading()
+        var reader = ManifestFileReader(
+            asksOwner: asksOwner, seen: remembered.files.withLock { $0 }, memory: memory)
+        defer { remembered.files.withLock { $0 = reader.remembered } }
         var taken: [String: Entry] = [:]
         // By the manifest's name, then by their own.
         var dropIns: [String: [String: Entry]] = [:]
         for path in paths {
             do throws(Unavailable) {
-                let (entries, directories) = try entries(of: path)
+                let (entries, directories) = try entries(of: path, &reader)
                 reading.conditions[path] = entries.isEmpty ? .empty : .read
                 for entry in entries { taken[entry.name] = entry }
                 for directory in directories {
@@ -157,7 +164,7 @@ public struct ManifestDirectory: Sendable {
             let bytes = try Descriptor.open(path, O_RDONLY | O_NOCTTY).readAll(limit: sizeLimit, named: path)
             reading.add(ManifestFile(path: path, bytes: bytes), with: dropIns(beside: path))
         } catch {
-            let message = error.errno == EFBIG ? tooLarge : KernelError.text(of: error.errno)
+            let message = error.errno == EFBIG ? ManifestFileReader.tooLarge : KernelError.text(of: error.errno)
             reading.problems.append(ManifestProblem(path: path, message: message))
         }
         return reading
@@ -169,7 +176,8 @@ public struct ManifestDirectory: Sendable {
             return []
         }
         let prefix = String(path.dropLast(name.count))
-        return dropInEntries(ManifestFileName.dropIns(of: name), in: directory, prefix: prefix, asksOwner: false) ?? []
+        var reader = ManifestFileReader(asksOwner: false)
+        return dropInEntries(ManifestFileName.dropIns(of: name), in: directory, prefix: prefix, &reader) ?? []
     }
 
     private static func split(_ path: String) -> (parent: String, name: String) {
@@ -194,14 +202,9 @@ public struct ManifestDirectory: Sendable {
     }
 
     fileprivate struct Entry {
-        enum Content {
-            case manifest([UInt8])
-            case disabled
-            case problem(String)
-        }
         var name: String
         var path: String
-        var content: Content
+        var content: ManifestFileReader.Content
     }
 
     /// A directory of drop-ins.
@@ -210,8 +213,8 @@ public struct ManifestDirectory: Sendable {
         var entries: [Entry]
     }
 
-    private func entries(of path: String) throws(Unavailable) -> ([Entry], [DropIns]) {
-        let directory = try open(path)
+    private func entries(of path: String, _ reader: inout ManifestFileReader) throws(Unavailable) -> ([Entry], [DropIns]) {
+        let directory = try open(path, reader)
         var entries: [Entry] = []
         let names: [String]
         do throws(KernelError) {
@@ -223,11 +226,12 @@ public struct ManifestDirectory: Sendable {
         // A name that is not UTF-8 is not among them: it could be told neither in a message nor in a status.
         for name in names {
             if ManifestFileName.isManifest(name) {
-                if let content = Self.content(of: name, in: directory, asksOwner: asksOwner) {
-                    entries.append(Entry(name: name, path: path + "/" + name, content: content))
+                let file = path + "/" + name
+                if let content = reader.content(of: name, in: directory, path: file) {
+                    entries.append(Entry(name: name, path: file, content: content))
                 }
             } else if ManifestFileName.manifest(ofDropIns: name) != nil,
-                let inside = Self.dropInEntries(name, in: directory, prefix: path + "/", asksOwner: asksOwner)
+                let inside = Self.dropInEntries(name, in: directory, prefix: path + "/", &reader)
             {
                 dropIns.append(DropIns(name: name, entries: inside))
             }
@@ -240,37 +244,39 @@ public struct ManifestDirectory: Sendable {
 
     /// The manifests in a directory of drop-ins; one entry with a problem when it cannot be read; `nil` when it is not there.
     private static func dropInEntries(
-        _ name: String, in parent: Descriptor, prefix: String, asksOwner: Bool
+        _ name: String, in parent: Descriptor, prefix: String, _ reader: inout ManifestFileReader
     ) -> [Entry]? {
         let path = prefix + name
         do throws(KernelError) {
             let directory = try Descriptor.open(name, O_RDONLY | O_DIRECTORY, at: parent)
             var status = stat()
             guard fstat(directory.raw, &status) == 0 else { throw KernelError("read \(path)", errno: errno) }
-            if asksOwner, let distrust = distrust(status) { return [Entry(name: "", path: path, content: .problem(distrust))] }
-            return try directory.names().filter(ManifestFileName.isManifest).compactMap { name in
-                content(of: name, in: directory, asksOwner: asksOwner).map {
-                    Entry(name: name, path: "\(path)/\(name)", content: $0)
-                }
+            if let distrust = reader.distrust(status) { return [Entry(name: "", path: path, content: .problem(distrust))] }
+            var entries: [Entry] = []
+            for name in try directory.names() where ManifestFileName.isManifest(name) {
+                let file = "\(path)/\(name)"
+                guard let content = reader.content(of: name, in: directory, path: file) else { continue }
+                entries.append(Entry(name: name, path: file, content: content))
             }
+            return entries
         } catch {
             return error.errno == ENOENT ? nil : [Entry(name: "", path: path, content: .problem(KernelError.text(of: error.errno)))]
         }
     }
 
-    private func open(_ path: String) throws(Unavailable) -> Descriptor {
+    private func open(_ path: String, _ reader: ManifestFileReader) throws(Unavailable) -> Descriptor {
         let directory: Descriptor
         do throws(KernelError) {
             directory = try Descriptor.open(path, O_RDONLY | O_DIRECTORY)
         } catch {
-            let seen = devices.first.withLock { $0[path] != nil }
+            let seen = remembered.firstDevices.withLock { $0[path] != nil }
             throw error.errno == ENOENT && !seen ? Unavailable(.absent) : Unavailable(KernelError.text(of: error.errno))
         }
         var status = stat()
         guard fstat(directory.raw, &status) == 0 else { throw Unavailable(KernelError.text(of: errno)) }
-        if asksOwner, let distrust = Self.distrust(status) { throw Unavailable(distrust) }
+        if let distrust = reader.distrust(status) { throw Unavailable(distrust) }
         let device = status.st_dev
-        let first = devices.first.withLock { first in
+        let first = remembered.firstDevices.withLock { first in
             first[path] = first[path] ?? device
             return first[path]
         }
@@ -279,76 +285,6 @@ public struct ManifestDirectory: Sendable {
                 "on another device than at first: was its file system unmounted? If it was moved for good, restart the reader")
         }
         return directory
-    }
-
-    // MARK: one file
-
-    /// What a file holds; nil when it is gone by now.
-    private static func content(of name: String, in directory: Descriptor, asksOwner: Bool) -> Entry.Content? {
-        // Looked at before it is opened, since opening a device or a FIFO may do something or wait; what is opened in the end is
-        // looked at again.
-        var status = stat()
-        guard fstatat(directory.raw, name, &status, 0) == 0 else {
-            let error = errno
-            if error == ENOENT, fstatat(directory.raw, name, &status, AT_SYMLINK_NOFOLLOW) != 0, errno == ENOENT { return nil }
-            return .problem(
-                error == ENOENT ? "expected a manifest, got a symbolic link that leads nowhere" : KernelError.text(of: error))
-        }
-        if status.st_mode & S_IFMT == S_IFCHR, status.st_rdev == nullDevice { return .disabled }
-        if let objection = objection(to: status, asksOwner: asksOwner) { return .problem(objection) }
-        do throws(KernelError) {
-            let file = try Descriptor.open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY, at: directory)
-            guard fstat(file.raw, &status) == 0 else { return .problem(KernelError.text(of: errno)) }
-            if let objection = objection(to: status, asksOwner: asksOwner) { return .problem(objection) }
-            let bytes = try file.readAll(limit: sizeLimit, named: name)
-            var after = stat()
-            guard fstat(file.raw, &after) == 0, sameVersion(status, after), bytes.count == Int(after.st_size) else {
-                return .problem("was written to while being read; it is read again at the next look")
-            }
-            return .manifest(bytes)
-        } catch {
-            return error.errno == ENOENT ? nil : .problem(error.errno == EFBIG ? tooLarge : KernelError.text(of: error.errno))
-        }
-    }
-
-    private static let nullDevice = dev_t(1 << 8 | 3)
-
-    private static let tooLarge = "expected at most \(sizeLimit) bytes"
-
-    private static func objection(to status: stat, asksOwner: Bool) -> String? {
-        guard status.st_mode & S_IFMT == S_IFREG else {
-            return "expected a regular file or a symbolic link to one, got \(kind(of: status))"
-        }
-        if asksOwner, let distrust = distrust(status) { return distrust }
-        return status.st_size > sizeLimit ? tooLarge + ", got \(status.st_size)" : nil
-    }
-
-    private static func kind(of status: stat) -> String {
-        switch status.st_mode & S_IFMT {
-        case S_IFDIR: "a directory"
-        case S_IFIFO: "a FIFO"
-        case S_IFSOCK: "a socket"
-        case S_IFCHR, S_IFBLK: "a device"
-        default: "something else"
-        }
-    }
-
-    /// Who may write a manifest decides what runs as root: nobody but root and the reader. A group is theirs when it is root's or
-    /// the reader's own (umask 002).
-    private static func distrust(_ status: stat) -> String? {
-        let reader = geteuid()
-        guard status.st_uid == 0 || status.st_uid == reader else {
-            return "expected an owner of uid \(reader == 0 ? "0" : "0 or \(reader)"), got uid \(status.st_uid): chown it"
-        }
-        let byOthers = status.st_mode & S_IWOTH != 0
-        let byGroup = status.st_mode & S_IWGRP != 0 && status.st_gid != 0 && status.st_gid != getegid()
-        guard byOthers || byGroup else { return nil }
-        let mode = String(status.st_mode & 0o7777, radix: 8)
-        return "expected to be writable by its owner only, got mode \(mode): chmod \(byOthers ? "go-w" : "g-w") it"
-    }
-
-    private static func sameVersion(_ a: stat, _ b: stat) -> Bool {
-        a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec
     }
 }
 

@@ -267,15 +267,32 @@ struct Edge: Sendable, CustomTestStringConvertible {
     @Test func printsBothTables() {
         var vswap = ContainerSpec(name: "vswap", cpuunits: 2000, ram: 1 << 30, swap: 2 << 30)
         vswap.vmOvercommit = 2
+        let head = """
+            name                  kernel    kernel        ram        ram   ram+swap        oom      alloc      alloc      alloc  numproc    numproc
+                                    held     limit       held      limit       held    promise       held    promise      limit     held      limit
+
+            """
+        let host = """
+
+            host                9642 MiB  9642 MiB  24105 MiB  24105 MiB  24105 MiB  24105 MiB  24105 MiB  24105 MiB  24105 MiB   192000     192000
+            """
         #expect(
-            Capacity.memoryTable([Self.basic, vswap], host: Self.host)
-                == """
-                name                kernel limit  ram limit  oom promise  alloc promise  alloc limit  numproc limit
-                basic                       0.22  unlimited         0.51           0.64         1.22           0.13
-                vswap                       0.00       4.25         4.25          12.74        25.49      unlimited
-                all, % of the host          0.22  unlimited         4.76          13.38        26.71      unlimited
-                host                    9642 MiB  24105 MiB    24105 MiB      24105 MiB    24105 MiB         192000
-                """)
+            Capacity.memoryTable([Self.basic, vswap], host: Self.host) == head + """
+                basic                      -      0.22          -  unlimited          -       0.51          -       0.64       1.22        -       0.13
+                vswap                      -      0.00          -       4.25          -       4.25          -      12.74      25.49        -  unlimited
+                all, % of the host         -      0.22          -  unlimited          -       4.76          -      13.38      26.71        -  unlimited
+                """ + host)
+        // What is not known is no part of a sum, nor is one who is not asked for.
+        let held = [
+            "vswap": Capacity.Held(kernel: 96 << 20, ram: 512 << 20, swap: 1 << 30, allocations: 2 << 30, processes: 96),
+            "basic": Capacity.Held(ram: 1 << 30, processes: 96), "another": Capacity.Held(ram: 1 << 40),
+        ]
+        #expect(
+            Capacity.memoryTable([Self.basic, vswap], held: held, host: Self.host) == head + """
+                basic                      -      0.22       4.25  unlimited          -       0.51          -       0.64       1.22     0.05       0.13
+                vswap                   1.00      0.00       2.12       4.25       6.37       4.25       8.89      12.74      25.49     0.05  unlimited
+                all, % of the host      1.00      0.22       6.37  unlimited       6.37       4.76       8.89      13.38      26.71     0.10  unlimited
+                """ + host)
         #expect(
             Capacity.cpuTable([Self.basic, vswap], host: Self.host) == """
                 name               cpuunits  of the host's power
@@ -309,7 +326,8 @@ struct Edge: Sendable, CustomTestStringConvertible {
         let huge = ContainerSpec(name: "h", ram: Size.largest, swap: Size.largest)
         #expect(Capacity.memory(of: [huge, huge]).promised == .max)
         #expect(Capacity.warnings(for: [huge, huge], host: Self.host).count == 6)
-        #expect(!Capacity.memoryTable([huge, huge], host: Self.host).isEmpty)
+        let held = Capacity.Held(kernel: .max, ram: .max, swap: .max, allocations: .max, processes: .max)
+        #expect(Capacity.memoryTable([huge, huge], held: ["h": held], host: Self.host).contains("many"))
     }
 
     @Test func readsTheKernelsFiles() {

@@ -2,8 +2,8 @@ public import VZModel
 
 /// What containers are promised and allowed, as parts of what a host has: the tables of OpenVZ's vzmemcheck and vzcpucheck.
 ///
-/// Pure reckoning over manifests and figures of a host; what runs is not looked at. The formulas are those of `openvz.md` 1.6,
-/// checked against vzcalc's numbers for OpenVZ's own `basic` sample.
+/// Pure reckoning over manifests, figures of a host, and what somebody has seen containers hold. The formulas are those of
+/// `openvz.md` 1.6, checked against vzcalc's numbers for OpenVZ's own `basic` sample.
 public enum Capacity {
     /// Bytes that one container, or all together, are promised and allowed.
     public struct Memory: Equatable, Sendable {
@@ -19,6 +19,35 @@ public enum Capacity {
         public var allocatable: Bound = .zero
         /// Processes and threads.
         public var processes: Bound = .zero
+    }
+
+    /// What one container holds now, as its kernel counts it. `nil` where that is not known.
+    public struct Held: Equatable, Sendable {
+        /// Kernel memory and socket buffers, bytes.
+        public var kernel: Int64?
+        /// RAM, `kernel` included, bytes.
+        public var ram: Int64?
+        /// Swap, bytes.
+        public var swap: Int64?
+        /// Allocations, whether used or not, bytes; as far as processes have them, `kernel` not included.
+        public var allocations: Int64?
+        /// Processes and threads.
+        public var processes: Int64?
+
+        public init(
+            kernel: Int64? = nil, ram: Int64? = nil, swap: Int64? = nil, allocations: Int64? = nil, processes: Int64? = nil
+        ) {
+            self.kernel = kernel
+            self.ram = ram
+            self.swap = swap
+            self.allocations = allocations
+            self.processes = processes
+        }
+
+        /// RAM and swap together.
+        var both: Int64? { ram.flatMap { ram in swap.map { ram.plus($0) } } }
+        /// Allocations of processes and of the kernel for them.
+        var allocated: Int64? { allocations.map { $0.plus(kernel ?? 0) } }
     }
 
     /// A sum in which one part may have no bound.
@@ -140,27 +169,34 @@ extension Capacity {
 extension Capacity {
     /// vzmemcheck's table: a row for each container, then the sums and what the host has; in percent of the host.
     ///
-    /// `kernel` is of 40 % of the low memory, `ram` of the RAM, `oom` and `alloc` of RAM and swap, `numproc` of the kernel's
-    /// threads-max.
-    public static func memoryTable(_ specs: [ContainerSpec], host: HostFigures) -> String {
+    /// `kernel` is of 40 % of the low memory, `ram` of the RAM, `ram+swap`, `oom` and `alloc` of RAM and swap, `numproc` of the
+    /// kernel's threads-max. The sums of what is held are of what is known.
+    /// - Parameter held: what containers hold, by name; none of one that does not run.
+    public static func memoryTable(_ specs: [ContainerSpec], held: [String: Held] = [:], host: HostFigures) -> String {
         let there = host.ram.plus(host.swap)
-        func cells(_ name: String, _ memory: Memory) -> [String] {
-            [
-                name, percent(memory.kernel, of: host.lowMemory / 5 * 2), percent(memory.ram, of: host.ram),
-                percent(memory.survivable, of: there), percent(memory.promised, of: there), percent(memory.allocatable, of: there),
-                percent(memory.processes, of: host.threadsMax),
+        let kernel = host.lowMemory / 5 * 2
+        func cells(_ name: String, _ memory: Memory, _ held: [Held]) -> [String] {
+            func part(_ figure: (Held) -> Int64?, of whole: Int64) -> String {
+                let known = held.compactMap(figure)
+                return known.isEmpty ? "-" : percent(known.reduce(0) { $0.plus($1) }, of: whole)
+            }
+            return [
+                name, part(\.kernel, of: kernel), percent(memory.kernel, of: kernel), part(\.ram, of: host.ram),
+                percent(memory.ram, of: host.ram), part(\.both, of: there), percent(memory.survivable, of: there),
+                part(\.allocated, of: there), percent(memory.promised, of: there), percent(memory.allocatable, of: there),
+                part(\.processes, of: host.threadsMax), percent(memory.processes, of: host.threadsMax),
             ]
         }
-        let total = memory(of: specs)
+        func whole(_ kernel: String, _ ram: String, _ both: String, _ processes: String) -> [String] {
+            [kernel, kernel, ram, ram, both, both, both, both, both, processes, processes]
+        }
         return table(
-            [["name", "kernel limit", "ram limit", "oom promise", "alloc promise", "alloc limit", "numproc limit"]]
-                + specs.map { cells($0.name, memory(of: $0)) } + [cells("all, % of the host", total)]
-                + [
-                    [
-                        "host", text(host.lowMemory / 5 * 2), text(host.ram), text(there), text(there), text(there),
-                        "\(host.threadsMax)",
-                    ]
-                ])
+            [
+                ["name"] + ["kernel", "kernel", "ram", "ram", "ram+swap", "oom", "alloc", "alloc", "alloc", "numproc", "numproc"],
+                [""] + ["held", "limit", "held", "limit", "held", "promise", "held", "promise", "limit", "held", "limit"],
+            ] + specs.map { spec in cells(spec.name, memory(of: spec), held[spec.name].map { [$0] } ?? []) }
+                + [cells("all, % of the host", memory(of: specs), specs.compactMap { held[$0.name] })]
+                + [["host"] + whole(text(kernel), text(host.ram), text(there), "\(host.threadsMax)")])
     }
 
     /// vzcpucheck's table: the cpuunits of each container, their sum with the host's own 1000, and the power of the host.

@@ -42,7 +42,7 @@ public struct IsolationCore: Sendable {
     }
 
     /// The control group of a container, whether it is there or not.
-    public func group(of ctid: ContainerID) throws(KernelError) -> ControlGroup { try host.tree.group(String(ctid.number)) }
+    public func group(of ctid: ContainerID) throws(KernelError) -> ControlGroup { try tree.group(String(ctid.number)) }
 
     /// Looks at one container.
     /// - Parameter known: a process that was its process 1 at an earlier look; saves the search for it while it runs.

@@ -10,10 +10,12 @@ public struct Digest: Equatable, Sendable {
     }
 
     /// Takes a part in that differs from the same bytes cut otherwise: its length goes before it.
-    public mutating func add(part text: some StringProtocol) {
-        add("\(text.utf8.count)\n".utf8)
-        add(text.utf8)
+    public mutating func add(part bytes: some Collection<UInt8>) {
+        add("\(bytes.count)\n".utf8)
+        add(bytes)
     }
+
+    public mutating func add(part text: some StringProtocol) { add(part: text.utf8) }
 
     /// 16 hexadecimal digits.
     public var text: String {

@@ -19,8 +19,9 @@ struct PlanCommand: ParsableCommand {
 
     func run() throws {
         try report {
-            let node = try NodeAccess(changing: false).node
-            let look = try node.look(only: paths.isEmpty ? nil : paths, remembering: false)
+            let access = try NodeAccess(changing: false)
+            let node = access.node
+            let look = try access.look(only: paths.isEmpty ? nil : paths)
             (look.diagnostics + look.warnings).forEach(say)
             let plan = Plan(containers: try look.targets.map { try node.plan($0).0 })
             print(plan.text(generation: look.generation))
@@ -67,8 +68,9 @@ struct Apply: ParsableCommand {
 
     func run() throws {
         try report {
-            let node = try NodeAccess(changing: true).node
-            let look = try node.look(remembering: true)
+            let access = try NodeAccess(changing: true)
+            let node = access.node
+            let look = try access.look(remembering: true)
             look.diagnostics.forEach(say)
             var done: [Plan.Container] = []
             var failed = 0

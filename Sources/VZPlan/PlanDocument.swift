@@ -44,7 +44,7 @@ public struct PlanDocument: Equatable, Sendable, Codable {
     }
 
     public struct Change: Equatable, Sendable, Codable {
-        /// `make_root`, `set`, `start`, `stop`, or `wait` for what the next start brings.
+        /// `make_root`, `discard_root` (into the trash), `set`, `start`, `stop`, or `wait` for what the next start brings.
         public var action: String
         /// As the manifest spells it; empty for what is no field.
         public var field: String
@@ -54,7 +54,7 @@ public struct PlanDocument: Equatable, Sendable, Codable {
         public var kernel: Kernel?
         /// `live`, `restart` or `recreate`.
         public var disruption: String
-        /// `wanted`, `drift`, `override` or `removed`.
+        /// `wanted`, `drift`, `override`, `removed` or `shutdown`.
         public var reason: String
         /// Why it is not made now; left out: it is.
         public var held: String?
@@ -97,15 +97,18 @@ public struct PlanDocument: Equatable, Sendable, Codable {
         }
     }
 
-    /// Of containers, but for single changes that are made live, held or drift.
+    /// In numbers of containers, but for single changes that are made live, are held, or are drift, and what is unsupported.
     public struct Summary: Equatable, Sendable, Codable {
-        public var starts = 0
-        public var stops = 0
-        public var live = 0
-        public var held = 0
-        public var drifted = 0
-        public var unsupported = 0
-        public var problems = 0
+        public var starts: Int
+        public var restarts: Int
+        public var stops: Int
+        /// Roots that go to the trash.
+        public var trashed: Int
+        public var live: Int
+        public var held: Int
+        public var drifted: Int
+        public var unsupported: Int
+        public var problems: Int
     }
 
     /// What must be the same when the plan is applied.
@@ -187,6 +190,7 @@ extension PlanDocument.Change {
             case .makeRoot: "make_root"
             case .start: "start"
             case .stop: "stop"
+            case .discardRoot: "discard_root"
             case .set: "set"
             case .wait: "wait"
             }
@@ -202,19 +206,12 @@ extension PlanDocument.Change {
 
 extension PlanDocument.Summary {
     init(_ plan: Plan) {
-        for container in plan.containers {
-            let made = container.changes.filter { $0.held == nil }
-            held += container.changes.count - made.count
-            drifted += container.changes.count { $0.reason == .drift }
-            unsupported += container.unsupported.count
-            problems += container.problem == nil ? 0 : 1
-            if made.contains(where: { $0.action == .start }) {
-                starts += 1
-            } else {
-                stops += made.contains { $0.action == .stop } ? 1 : 0
-                live += made.count { if case .set = $0.action { true } else { false } }
-            }
-        }
+        let counts = plan.counts
+        (starts, restarts, stops, trashed) = (counts.starts, counts.restarts, counts.stops, counts.trashed)
+        (live, held) = (counts.live, counts.held)
+        drifted = plan.containers.reduce(0) { $0 + $1.changes.count { $0.reason == .drift } }
+        unsupported = plan.containers.reduce(0) { $0 + $1.unsupported.count }
+        problems = plan.containers.count { $0.problem != nil }
     }
 }
 

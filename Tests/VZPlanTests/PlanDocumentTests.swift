@@ -64,7 +64,7 @@ import VZModel
                 "ctid":103,"name":"old","source":"file removed","unsupported":[]},\
                 {"changes":[],"ctid":104,"name":"same","problem":"same.yaml:1:1: broken","source":"same.yaml:1","unsupported":[]}],\
                 "created":"2026-02-03T04:05:06Z","format_version":"1.0","generation":"9c1e",\
-                "summary":{"drifted":1,"held":1,"live":2,"problems":1,"starts":1,"stops":1,"unsupported":1}}
+                "summary":{"drifted":1,"held":1,"live":2,"problems":1,"restarts":0,"starts":1,"stops":1,"trashed":0,"unsupported":1}}
                 """)
         #expect(try JSONDecoder().decode(PlanDocument.self, from: Data(text.utf8)) == document)
     }

@@ -44,52 +44,6 @@ public enum Facets {
     }
 }
 
-/// What this host can hold, looked at once.
-public struct HostCapabilities: Sendable {
-    public let tree: ControlGroupTree
-    /// Why a setting of the control groups cannot be used here, and what mends it.
-    private let unsupported: [ControlGroupTree.Setting: String]
-    private let names: [ControlGroupTree.Setting: String]
-
-    /// Makes the parent group when it is missing: only below it does the kernel show what it has.
-    public init(preparing tree: ControlGroupTree) throws(KernelError) {
-        try tree.prepareParent()
-        self.init(tree)
-    }
-
-    /// Looks without making anything.
-    public init(_ tree: ControlGroupTree) {
-        self.tree = tree
-        var unsupported: [ControlGroupTree.Setting: String] = [:]
-        var names: [ControlGroupTree.Setting: String] = [:]
-        for setting in ControlGroupTree.Setting.allCases {
-            unsupported[setting] = tree.unsupported(setting)
-            names[setting] = tree.name(of: setting)
-        }
-        // cgroup v1 holds the sum of both; what is compared and shown is swap alone.
-        if let sum = names[.swapMax], sum.contains("memsw") { names[.swapMax] = "\(sum) less RAM" }
-        self.unsupported = unsupported
-        self.names = names
-    }
-
-    public func supports(_ setting: ControlGroupTree.Setting) -> Bool { unsupported[setting] == nil }
-
-    /// A setting of a control group as a wish, or, when this host lacks it, the reason. A manifest that asks for nothing (`isDefault`)
-    /// is not told about what it does not miss.
-    func wish(
-        _ setting: ControlGroupTree.Setting, field: String, value: String, kernelValue: Setting.Value, isDefault: Bool
-    ) -> Wish {
-        if let reason = unsupported[setting] {
-            return isDefault ? Wish() : Wish(unsupported: [Unsupported(field: field, value: value, reason: reason)])
-        }
-        return Wish(settings: [self.setting(setting, field: field, value: value, kernelValue: kernelValue)])
-    }
-
-    func setting(_ setting: ControlGroupTree.Setting, field: String, value: String, kernelValue: Setting.Value) -> Setting {
-        Setting(field: field, value: value, kernelName: names[setting] ?? setting.rawValue, kernelValue: kernelValue)
-    }
-}
-
 extension Setting.Value {
     /// A bound of the kernel's, where nothing is no bound.
     init(bound: Int64?) { self = bound.map(Setting.Value.number) ?? .unlimited }

@@ -8,11 +8,16 @@ public import VZPlan
 /// It decides nothing. Calls block; callers keep two calls for one container from running at once.
 public struct IsolationCore: Sendable {
     public let paths: NodePaths
+    /// Where the containers' control groups are.
+    public let tree: ControlGroupTree
+    /// What that tree can hold.
     public let host: HostCapabilities
     public let templates: TemplateStore
 
-    public init(paths: NodePaths, host: HostCapabilities) {
+    /// - Parameter host: what was seen of `tree`.
+    public init(paths: NodePaths, tree: ControlGroupTree, host: HostCapabilities) {
         self.paths = paths
+        self.tree = tree
         self.host = host
         templates = TemplateStore(directory: paths.templates)
     }
@@ -20,7 +25,7 @@ public struct IsolationCore: Sendable {
     /// The core of this host. With `preparing`, makes the parent control group, which needs root.
     public init(paths: NodePaths, preparing: Bool) throws(KernelError) {
         let tree = try ControlGroupTree.discover(parent: paths.controlGroup)
-        self.init(paths: paths, host: preparing ? try HostCapabilities(preparing: tree) : HostCapabilities(tree))
+        self.init(paths: paths, tree: tree, host: preparing ? try HostCapabilities(preparing: tree) : HostCapabilities(tree))
     }
 
     // MARK: Looking
@@ -33,16 +38,16 @@ public struct IsolationCore: Sendable {
 
     /// The containers that have anything in the kernel, running or not.
     public func present() throws(KernelError) -> [ContainerID] {
-        try host.tree.groupNames().compactMap { ContainerID(text: $0) }.sorted()
+        try tree.groupNames().compactMap { ContainerID(text: $0) }.sorted()
     }
 
     /// The control group of a container, whether it is there or not.
-    public func group(of ctid: ContainerID) throws(KernelError) -> ControlGroup { try host.tree.group(String(ctid.number)) }
+    public func group(of ctid: ContainerID) throws(KernelError) -> ControlGroup { try tree.group(String(ctid.number)) }
 
     /// Looks at one container.
     /// - Parameter known: a process that was its process 1 at an earlier look; saves the search for it while it runs.
     public func observe(_ ctid: ContainerID, known: PidFD? = nil) throws(KernelError) -> Observation {
-        let group = try host.tree.group(String(ctid.number))
+        let group = try tree.group(String(ctid.number))
         var process = known.flatMap { $0.isRunning ? $0 : nil }
         let present = process != nil || group.exists
         if process == nil && present { process = try Self.processOne(of: group) }
@@ -68,7 +73,7 @@ public struct IsolationCore: Sendable {
 
     /// The name under which the running container was started.
     public func name(of ctid: ContainerID) -> String? {
-        guard let group = try? host.tree.group(String(ctid.number)), let bytes = try? group.label(Labels.name) else { return nil }
+        guard let group = try? tree.group(String(ctid.number)), let bytes = try? group.label(Labels.name) else { return nil }
         return String(decoding: bytes, as: UTF8.self)
     }
 

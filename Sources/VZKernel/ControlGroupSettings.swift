@@ -68,6 +68,11 @@ extension ControlGroupTree {
     public struct WeightScale: Hashable, Sendable {
         public let range: ClosedRange<Int64>
         public let `default`: Int64
+
+        public init(range: ClosedRange<Int64>, default: Int64) {
+            self.range = range
+            self.`default` = `default`
+        }
     }
 
     /// The scale of `cpuWeight` on this host: 2…262144, default 1024 (v1 `cpu.shares`), or 1…10000, default 100 (v2 `cpu.weight`).

@@ -4,7 +4,10 @@ indirect enum JSON {
     case array([JSON])
     case string(String)
     case integer(Int)
+    /// A number that is no `integer`, as it is written.
+    case number(String)
     case bool(Bool)
+    case null
 
     func pretty(_ indent: String = "") -> String {
         let inner = indent + "  "
@@ -19,7 +22,9 @@ indirect enum JSON {
             return "[\n" + items.map { inner + $0.pretty(inner) }.joined(separator: ",\n") + "\n\(indent)]"
         case .string(let text): return Self.quoted(text)
         case .integer(let number): return String(number)
+        case .number(let text): return text
         case .bool(let bool): return bool ? "true" : "false"
+        case .null: return "null"
         }
     }
 

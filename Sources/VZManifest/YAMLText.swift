@@ -67,6 +67,34 @@ enum YAMLText {
         return text
     }
 
+    /// A tree in block style, line by line.
+    static func block(_ tree: JSON) -> [String] {
+        func nested(_ lead: String, _ value: JSON) -> [String] {
+            switch value {
+            case .object(let members) where !members.isEmpty: [lead] + block(value).map { "  \($0)" }
+            case .array(let items) where !items.isEmpty: [lead] + block(value).map { "  \($0)" }
+            default: ["\(lead) \(leaf(value))"]
+            }
+        }
+        switch tree {
+        case .object(let members) where !members.isEmpty: return members.flatMap { nested("\(scalar($0.0)):", $0.1) }
+        case .array(let items) where !items.isEmpty:
+            return items.flatMap { item in
+                block(item).enumerated().map { ($0.offset == 0 ? "- " : "  ") + $0.element }
+            }
+        default: return [leaf(tree)]
+        }
+    }
+
+    private static func leaf(_ value: JSON) -> String {
+        switch value {
+        case .object: "{}"
+        case .array: "[]"
+        case .string(let text): scalar(text)
+        case .integer, .number, .bool, .null: value.pretty()
+        }
+    }
+
     private static func bounds(_ bounds: BarrierLimit, _ rule: BoundsRule) -> String {
         func number(_ value: Int64) -> String {
             if value == BarrierLimit.unlimited, rule.isUnlimitedKnown { return "unlimited" }

@@ -21,14 +21,18 @@ public final class Node: Sendable {
     let host: HostStore
 
     /// Opens the node's stores and looks at the host.
-    /// - Parameter preparing: makes our control group, which a look alone does not need.
+    /// - Parameter preparing: makes our control group, the stores and the place for locks. Without it the node can only be looked at,
+    ///   and nothing is opened for writing, made, removed or renamed; what is missing is empty.
     public init(paths: NodePaths, preparing: Bool = true) throws {
         core = try IsolationCore(paths: paths, preparing: preparing)
         directory = ManifestDirectory(paths: paths.manifests)
-        records = try HostStore(directory: paths.records)
-        overrides = try HostStore(directory: paths.overrides)
-        host = try HostStore(directory: paths.nodeRecords)
-        try Descriptor.makeDirectories(paths.locks)
+        func store(_ path: String) throws(StoreError) -> HostStore {
+            preparing ? try HostStore(directory: path) : try HostStore(reading: path)
+        }
+        records = try store(paths.records)
+        overrides = try store(paths.overrides)
+        host = try store(paths.nodeRecords)
+        if preparing { try Descriptor.makeDirectories(paths.locks) }
     }
 
     /// A container and what shall become of it.
@@ -51,6 +55,8 @@ public final class Node: Sendable {
         public var diagnostics: [String] = []
         /// What no manifest is refused for, sorted, each with its place.
         public var warnings: [String] = []
+        /// Records and overrides that cannot be read: each with the reason and what became of it.
+        public var damaged: [String] = []
         /// The valid manifests by name, with the place of each value.
         public var documents: [String: ManifestDocument] = [:]
         /// The containers that have anything in the kernel.
@@ -75,6 +81,7 @@ public final class Node: Sendable {
         let present = try core.present()
         let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
         var acceptance = Acceptance(of: input, on: try remembered(present))
+        let damaged = recordCache.withLock { $0.damaged } + unreadable
         let brake = brake(acceptance, input, said)
         if brake != nil {
             input.brake = brake
@@ -96,7 +103,7 @@ public final class Node: Sendable {
             "CT \($0): has a control group, but neither a manifest nor a record: it is left alone"
         }
         var look = Look(
-            diagnostics: parsed.diagnostics + acceptance.problems, warnings: parsed.warnings + unreadable + strangers,
+            diagnostics: parsed.diagnostics + acceptance.problems, warnings: parsed.warnings + strangers, damaged: damaged,
             present: Set(present), generation: input.generation, nextEnd: nextEnd)
         look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
         let named = only == nil ? nil : Set(input.documents.map(\.spec.name))
@@ -142,8 +149,8 @@ public final class Node: Sendable {
             files: Set(reading.files.map(\.path) + reading.problems.map(\.path)),
             removal: { partial ? .unknown : reading.removal(of: $0) })
         var generation = Digest()
-        for file in files { generation.add(file.digest) }
-        for problem in reading.problems { generation.add("\(problem)") }
+        for file in files { generation.add(part: file.digest) }
+        for problem in reading.problems { generation.add(part: "\(problem)") }
         input.generation = String(generation.text.prefix(12))
         return Parsed(
             input: input, diagnostics: errors.map(\.description) + reading.problems.map(\.description),
@@ -164,8 +171,8 @@ public final class Node: Sendable {
                 manifest = ManifestParser.parse(file)
                 var digest = Digest()
                 for part in [file] + file.dropIns {
-                    digest.add(part.path)
-                    digest.add(part.bytes)
+                    digest.add(part: part.path)
+                    digest.add(part: part.bytes)
                 }
                 self.digest = digest.text
             }

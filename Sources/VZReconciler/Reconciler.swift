@@ -159,8 +159,9 @@ final class Reconciler: Sendable {
             state.targets = Dictionary(look.targets.map { ($0.record.ctid, $0) }, uniquingKeysWith: { first, _ in first })
             for ctid in state.progress.keys where state.targets[ctid] == nil { state.progress[ctid] = nil }
             let news = look.diagnostics.filter { !state.diagnostics.contains($0) }
-            let warnings = look.warnings.filter { !state.warnings.contains($0) }
-            (state.diagnostics, state.warnings, state.generation) = (look.diagnostics, look.warnings, look.generation)
+            let all = look.warnings + look.damaged
+            let warnings = all.filter { !state.warnings.contains($0) }
+            (state.diagnostics, state.warnings, state.generation) = (look.diagnostics, all, look.generation)
             return (changed, state.stages == nil, news, warnings)
         }
         for diagnostic in news { accounts.note(nil, .error, "ManifestInvalid", diagnostic) }

@@ -15,16 +15,23 @@ struct RecordCache: Sendable {
     }
 
     private var known: [String: (fingerprint: Fingerprint, record: ContainerRecord)] = [:]
+    /// The records that could not be read at the last update, each with the reason and what became of it.
+    private(set) var damaged: [String] = []
 
     /// All records that can be read. One that cannot is lost: the store moves it aside, and it is made anew from what is seen.
     mutating func update(from store: HostStore, in directory: String) throws(StoreError) -> [ContainerRecord] {
         var next: [String: (fingerprint: Fingerprint, record: ContainerRecord)] = [:]
+        damaged = []
         for name in try store.names() {
             guard let fingerprint = Fingerprint("\(directory)/\(name)") else { continue }
             if let same = known[name], same.fingerprint == fingerprint {
                 next[name] = same
-            } else if let record = try? store.read(ContainerRecord.self, name) {
-                next[name] = (fingerprint, record)
+                continue
+            }
+            do throws(StoreError) {
+                if let record = try store.read(ContainerRecord.self, name) { next[name] = (fingerprint, record) }
+            } catch {
+                damaged.append(error.message)
             }
         }
         known = next

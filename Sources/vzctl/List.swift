@@ -11,8 +11,9 @@ struct List: ParsableCommand {
 
     func run() throws {
         try report {
-            let node = try NodeAccess(changing: false).node
-            let look = try node.look(remembering: false)
+            let access = try NodeAccess(changing: false)
+            let node = access.node
+            let look = try access.look()
             var rows = [["CTID", "NAME", "NPROC", "STATUS", "HOSTNAME", "SOURCE"]]
             for target in look.targets {
                 let seen = try node.core.observe(target.record.ctid)

@@ -21,8 +21,9 @@ struct PlanCommand: ParsableCommand {
 
     func run() throws {
         try report {
-            let node = try NodeAccess(changing: false).node
-            let look = try node.look(only: paths.isEmpty ? nil : paths, remembering: false)
+            let access = try NodeAccess(changing: false)
+            let node = access.node
+            let look = try access.look(only: paths.isEmpty ? nil : paths)
             (look.diagnostics + look.warnings).forEach(say)
             let plan = Plan(containers: try look.targets.map { try node.plan($0).0 })
             print(plan.text(generation: look.generation))
@@ -83,12 +84,13 @@ struct Apply: ParsableCommand {
 
     func run() throws {
         try report {
-            let node = try NodeAccess(changing: true).node
+            let access = try NodeAccess(changing: true)
+            let node = access.node
             guard !node.isShuttingDown else {
                 throw Failure("the node is being shut down: vzctl shutdown --cancel to call it off", .temporary)
             }
             if let confirmWithin { return try Trial(node: node, paths: paths, reason: reason).run(confirmWithin) }
-            var look = try node.look(remembering: true)
+            var look = try access.look(remembering: true)
             if !paths.isEmpty { look.targets = try Self.chosen(paths, in: look, of: node) }
             look.diagnostics.forEach(say)
             var done: [Plan.Container] = []

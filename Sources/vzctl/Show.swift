@@ -41,7 +41,7 @@ struct Show: ParsableCommand {
     }
 
     private func printOrigins(_ access: NodeAccess) throws {
-        let look = try access.node.look(remembering: false)
+        let look = try access.look()
         guard
             let target = look.targets.first(where: { $0.record.name == name || String($0.record.ctid.number) == name })
         else {

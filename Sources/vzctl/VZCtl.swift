@@ -54,15 +54,23 @@ enum ExitStatus: Int32 {
 struct NodeAccess {
     let node: Node
 
-    /// - Parameter changing: the verb makes changes, for which our control group must be there.
+    /// - Parameter changing: the verb makes changes, for which our control group must be there. One that only looks opens nothing for
+    ///   writing.
     init(changing: Bool) throws {
         guard geteuid() == 0 else { throw Failure("this verb needs root: run it as root", .notRoot) }
         node = try Node(paths: NodePaths(environment: Node.environment), preparing: changing)
     }
 
+    /// What the manifests and records say. What cannot be read of the records is told.
+    func look(only: [String]? = nil, remembering: Bool = false) throws -> Node.Look {
+        let look = try node.look(only: only, remembering: remembering)
+        for damage in look.damaged { say("vzctl: \(damage)") }
+        return look
+    }
+
     /// The container of that name or CTID, by the manifests and records as they stand.
     func target(_ name: String, remembering: Bool = false) throws -> Node.Target {
-        let look = try node.look(remembering: remembering)
+        let look = try look(remembering: remembering)
         if let target = look.targets.first(where: { $0.record.name == name || String($0.record.ctid.number) == name }) {
             return target
         }

@@ -114,7 +114,7 @@ import Testing
             let file = node.directory + "/mountinfo"
             try TestFile.write(lines.joined(separator: "\n"), to: file)
             let tree = try ControlGroupTree.discover(parent: node.paths.controlGroup, mountInfo: file)
-            let core = IsolationCore(paths: node.paths, host: try HostCapabilities(preparing: tree))
+            let core = IsolationCore(paths: node.paths, tree: tree, host: try HostCapabilities(preparing: tree))
             try check(core, missing: ["beancounters.numproc", "ram", "swap"], "no mounted cgroup hierarchy has the controller")
         }
     }
@@ -124,7 +124,7 @@ import Testing
         try tree.prepareParent()
         let unified = try #require(tree.unified)
         try KernelFile.write("-pids", to: "\(tree.parent)/cgroup.subtree_control", at: unified.directory)
-        let core = IsolationCore(paths: node.paths, host: HostCapabilities(tree))
+        let core = IsolationCore(paths: node.paths, tree: tree, host: HostCapabilities(tree))
         try check(core, missing: ["beancounters.numproc"], "the controller pids is not enabled")
     }
 

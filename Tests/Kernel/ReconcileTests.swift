@@ -246,7 +246,9 @@ import Testing
             for damage in ["", "garbage", nil] {
                 if let damage { try TestFile.write(damage, to: record, mode: 0o600) } else { unlink(record) }
                 let other = try Node(paths: node.paths)
-                let targets = try other.look(remembering: true).targets
+                let look = try other.look(remembering: true)
+                let targets = look.targets
+                #expect(look.damaged.count == (damage == nil ? 0 : 1), "\(look.damaged)")
                 #expect(targets.map(\.record.ctid.number) == [105] && targets[0].record.idBase == base)
                 _ = try other.converge(targets[0])
                 #expect(try node.running(105)?.pid == process.pid)

@@ -138,6 +138,46 @@ struct HostStoreTests {
         #expect(try store.read([Int].self, "101") == [1])
     }
 
+    // MARK: looking only
+
+    @Test func whoOnlyLooksMakesNothing() throws {
+        let missing = "\(temporary.path)/missing/store"
+        let none = try HostStore(reading: missing)
+        #expect(try none.names() == [])
+        #expect(try none.read(Int.self, "one") == nil)
+        #expect(!exists("\(temporary.path)/missing"))
+        #expect(code { try none.write(1, "one") } == .readOnly)
+        try store.write(1, "one")
+        let looking = try HostStore(reading: path + "/")
+        #expect(code { try looking.write(2, "one") } == .readOnly)
+        #expect(code { try looking.remove("one") } == .readOnly)
+        #expect(try looking.read(Int.self, "one") == 1)
+        #expect(try looking.names() == ["one"])
+    }
+
+    @Test func whoOnlyLooksLeavesDamageAndLeftOvers() throws {
+        try put("no record", "\(path)/101")
+        let dead = try Child(["true"])
+        _ = dead.wait()
+        try put("half", "\(path)/.\(dead.pid).1.tmp")
+        let looking = try HostStore(reading: path)
+        for _ in 1...2 {
+            let error = #expect(throws: StoreError.self) { try looking.read(Fact.self, "101") }
+            #expect(error?.code == .corrupt)
+            #expect(error?.message.hasSuffix("it is not used; left as it is, since this only looks") == true)
+        }
+        #expect(try bytes(of: "\(path)/101") == Array("no record".utf8))
+        #expect(exists("\(path)/.\(dead.pid).1.tmp"))
+        #expect(try looking.names() == ["101"])
+    }
+
+    @Test func whoOnlyLooksWantsAPrivateStoreToo() throws {
+        try #require(chmod(path, 0o755) == 0)
+        #expect(code { _ = try HostStore(reading: path) } == .unsafe)
+        try #require(symlink(path, "\(temporary.path)/link") == 0)
+        #expect(code { _ = try HostStore(reading: "\(temporary.path)/link") } == .unsafe)
+    }
+
     // MARK: hostile surroundings
 
     @Test func aLinkOrAFIFOIsNotRead() throws {

@@ -8,45 +8,63 @@ internal import VZKernel
 /// A record that was written is there after a crash, and a write that did not finish left the former one (temporary file, fsync,
 /// rename, fsync of the directory). A record whose bytes are not what was written is never trusted: reading it moves it aside to
 /// NAME.corrupt and is an error once; then there is no such record. Writers of one record at the same time are safe: one of them
-/// is the last. Names match `[a-z0-9.-]+`, start with a letter or digit, have at most 200 characters and do not end in `.corrupt`.
+/// is the last. A store that was opened for reading changes nothing at all: a corrupt record is the same error, and stays. Names match `[a-z0-9.-]+`, start with a letter or digit, have at most 200 characters and do not end in `.corrupt`.
 public struct HostStore: Sendable {
     /// The largest record, in bytes.
     public static let sizeLimit = 16 << 20
 
     private let path: String
-    private let directory: Descriptor
+    /// `nil`: there is none, and the store was opened for reading.
+    private let directory: Descriptor?
+    private let isReadOnly: Bool
 
     /// Opens the directory, making it and its missing parents with mode 0700, and removes what killed writers left.
     /// - Throws: `StoreError`; `.unsafe` when it is a symbolic link, another user's, or open to others.
     public init(directory: String) throws(StoreError) {
+        try self.init(directory, isReadOnly: false)
+    }
+
+    /// Opens the directory for reading only: nothing is made, removed or renamed. One that is not there holds no records.
+    /// - Throws: `StoreError` as the other one.
+    public init(reading directory: String) throws(StoreError) {
+        try self.init(directory, isReadOnly: true)
+    }
+
+    private init(_ directory: String, isReadOnly: Bool) throws(StoreError) {
         // With a slash at the end, O_NOFOLLOW would follow.
         var path = directory[...]
         while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
-        try self.init(path: String(path))
+        self.path = String(path)
+        self.isReadOnly = isReadOnly
+        self.directory = try Self.open(self.path, making: !isReadOnly)
+        if !isReadOnly { try removeLeftovers() }
     }
 
-    private init(path: String) throws(StoreError) {
-        self.path = path
+    /// The directory, `nil` when it is not there and not to be made.
+    private static func open(_ path: String, making: Bool) throws(StoreError) -> Descriptor? {
+        let directory: Descriptor
         do throws(KernelError) {
-            try Self.makeDirectory(path)
+            if making { try makeDirectory(path) }
             directory = try Descriptor.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
         } catch {
+            if error.errno == ENOENT && !making { return nil }
             let link = error.errno == ELOOP || error.errno == ENOTDIR
             throw StoreError(link ? .unsafe : .system, "open the store \"\(path)\": \(error) (expected a directory, no link)")
         }
         var status = stat()
-        guard fstat(directory.raw, &status) == 0 else { throw Self.refused("look at the store \"\(path)\"", errno) }
+        guard fstat(directory.raw, &status) == 0 else { throw refused("look at the store \"\(path)\"", errno) }
         guard status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
             throw StoreError(
                 .unsafe,
                 "open the store \"\(path)\": expected owner \(geteuid()) and mode 0700, got owner \(status.st_uid) and mode "
                     + "\(String(status.st_mode & 0o7777, radix: 8)): chown and chmod it, once its content is known to be sound")
         }
-        try removeLeftovers()
+        return directory
     }
 
     /// The record's value, nil when there is none.
-    /// - Throws: `StoreError`; `.corrupt` after the file was moved aside, `.unsupported` when it is sound but of another form.
+    /// - Throws: `StoreError`; `.corrupt` after the file was moved aside or, by a store for reading, left; `.unsupported` when it is
+    ///   sound but of another form.
     public func read<T: Decodable>(_ type: T.Type, _ name: String) throws(StoreError) -> T? {
         try check(name)
         guard let (file, bytes) = try load(name) else { return nil }
@@ -56,7 +74,7 @@ public struct HostStore: Sendable {
         } catch {
             switch error {
             case .corrupt(let reason):
-                let kept = moveAside(name, file)
+                let kept = isReadOnly ? "it is not used; left as it is, since this only looks" : moveAside(name, file)
                 throw StoreError(.corrupt, "read record \"\(path)/\(name)\": \(reason); \(kept)")
             case .version(let version):
                 throw StoreError(
@@ -76,6 +94,7 @@ public struct HostStore: Sendable {
     /// - Throws: `StoreError`; the former record is then still there.
     public func write<T: Encodable>(_ value: T, _ name: String) throws(StoreError) {
         try check(name)
+        let directory = try writable()
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         var content: [UInt8]
@@ -87,17 +106,18 @@ public struct HostStore: Sendable {
         content.append(UInt8(ascii: "\n"))
         let bytes = Record.encode(content, name: name)
         guard bytes.count <= Self.sizeLimit else { throw Self.refused("write record \"\(path)/\(name)\"", EFBIG) }
-        try replace(name, with: bytes)
+        try replace(name, with: bytes, in: directory)
     }
 
     /// Removes the record; without one it does nothing.
     public func remove(_ name: String) throws(StoreError) {
         try check(name)
+        let directory = try writable()
         guard unlinkat(directory.raw, name, 0) == 0 else {
             if errno == ENOENT { return }
             throw Self.refused("remove record \"\(path)/\(name)\"", errno)
         }
-        try sync("remove record \"\(path)/\(name)\"")
+        try Self.sync(directory, "remove record \"\(path)/\(name)\"")
     }
 
     /// The names of all records, sorted; none of those moved aside.
@@ -108,6 +128,7 @@ public struct HostStore: Sendable {
     // MARK: reading
 
     private func load(_ name: String) throws(StoreError) -> (Descriptor, [UInt8])? {
+        guard let directory else { return nil }
         let action = "read record \"\(path)/\(name)\""
         do throws(KernelError) {
             let file = try Descriptor.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, at: directory)
@@ -130,6 +151,7 @@ public struct HostStore: Sendable {
 
     /// Puts a corrupt record out of the way, unless a good one has taken its place meanwhile. Says what became of it.
     private func moveAside(_ name: String, _ file: Descriptor) -> String {
+        guard let directory else { return "it is not used" }
         var read = stat()
         var there = stat()
         guard fstat(file.raw, &read) == 0, fstatat(directory.raw, name, &there, AT_SYMLINK_NOFOLLOW) == 0,
@@ -147,10 +169,17 @@ public struct HostStore: Sendable {
     private static let corrupt = ".corrupt"
     private static let counter = Atomic<UInt64>(0)
 
-    private func replace(_ name: String, with bytes: [UInt8]) throws(StoreError) {
+    private func writable() throws(StoreError) -> Descriptor {
+        guard let directory, !isReadOnly else {
+            throw StoreError(.readOnly, "write to the store \"\(path)\": it was opened for reading")
+        }
+        return directory
+    }
+
+    private func replace(_ name: String, with bytes: [UInt8], in directory: Descriptor) throws(StoreError) {
         let action = "write record \"\(path)/\(name)\""
         do throws(KernelError) {
-            let (file, temporary) = try makeTemporary()
+            let (file, temporary) = try Self.makeTemporary(in: directory)
             do throws(KernelError) {
                 try file.writeAll(bytes, named: temporary)
                 guard fsync(file.raw) == 0 else { throw KernelError("sync", errno: errno) }
@@ -164,14 +193,14 @@ public struct HostStore: Sendable {
         } catch {
             throw StoreError(.system, "\(action): \(error)")
         }
-        try sync(action)
+        try Self.sync(directory, action)
     }
 
     /// A new file whose name tells its writer's process id, by which a left-over is known, and a number, by which the writers of one
     /// process are kept apart.
-    private func makeTemporary() throws(KernelError) -> (Descriptor, String) {
+    private static func makeTemporary(in directory: Descriptor) throws(KernelError) -> (Descriptor, String) {
         while true {
-            let name = ".\(getpid()).\(Self.counter.add(1, ordering: .relaxed).newValue).tmp"
+            let name = ".\(getpid()).\(counter.add(1, ordering: .relaxed).newValue).tmp"
             do throws(KernelError) {
                 return (try Descriptor.open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600, at: directory), name)
             } catch {
@@ -181,11 +210,12 @@ public struct HostStore: Sendable {
         }
     }
 
-    private func sync(_ action: String) throws(StoreError) {
-        guard fsync(directory.raw) == 0 else { throw Self.refused(action, errno) }
+    private static func sync(_ directory: Descriptor, _ action: String) throws(StoreError) {
+        guard fsync(directory.raw) == 0 else { throw refused(action, errno) }
     }
 
     private func removeLeftovers() throws(StoreError) {
+        guard let directory else { return }
         for file in try files() where file.hasPrefix(".") && file.hasSuffix(".tmp") {
             guard let writer = file.split(separator: ".").first.flatMap({ pid_t($0) }), writer > 0, writer != getpid() else {
                 continue
@@ -215,6 +245,7 @@ public struct HostStore: Sendable {
     }
 
     private func files() throws(StoreError) -> [String] {
+        guard let directory else { return [] }
         do throws(KernelError) {
             return try directory.names()
         } catch {

@@ -1,3 +1,5 @@
+internal import VZModel
+
 /// How a record lies in its file: one line that says what follows, then the content.
 ///
 ///     vz-record 1 9f86d081884c7d65 27
@@ -35,14 +37,9 @@ enum Record {
     }
 
     private static func header(of content: ArraySlice<UInt8>, name: String, version: Int) -> String {
-        var sum: UInt64 = 0xcbf2_9ce4_8422_2325
-        func add(_ bytes: some Sequence<UInt8>) {
-            for byte in bytes { sum = (sum ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
-        }
-        add("\(version)\n\(name)\n".utf8)
-        add(content)
-        let digits = String(sum, radix: 16)
-        let padded = String(repeating: "0", count: 16 - digits.count) + digits
-        return "vz-record \(version) \(padded) \(content.count)\n"
+        var digest = Digest()
+        digest.add("\(version)\n\(name)\n".utf8)
+        digest.add(content)
+        return "vz-record \(version) \(digest.text) \(content.count)\n"
     }
 }

@@ -10,7 +10,7 @@ struct BeancounterFacet: Facet {
         // numproc is enforced at its barrier, which equals its limit.
         let bound = spec.beancounters[.numproc].flatMap { $0.barrier == BarrierLimit.unlimited ? nil : $0.barrier }
         // More processes than the kernel has numbers for are no bound at all.
-        let kernel = bound.map { min($0, host.tree.pidsMaxRange.upperBound) }
+        let kernel = bound.map { min($0, host.pidsMaxRange.upperBound) }
         return host.wish(
             .pidsMax, field: fields[0], value: bound.map(String.init) ?? "unlimited", kernelValue: .init(bound: kernel),
             isDefault: bound == nil)

@@ -7,7 +7,7 @@ struct CPUFacet: Facet {
     let fields = ["cpuunits", "cpulimit"]
 
     func wish(for spec: ContainerSpec, on host: HostCapabilities) -> Wish {
-        let weight = Self.weight(cpuunits: spec.cpuunits, scale: host.tree.cpuWeightScale)
+        let weight = Self.weight(cpuunits: spec.cpuunits, scale: host.cpuWeightScale)
         let share = host.wish(
             .cpuWeight, field: "cpuunits", value: String(spec.cpuunits), kernelValue: .number(weight),
             isDefault: spec.cpuunits == ContainerSpec.defaultCPUUnits)
@@ -22,7 +22,7 @@ struct CPUFacet: Facet {
         var settings: [Setting] = []
         if host.supports(.cpuWeight) {
             let weight = try container.group.cpuWeight()
-            let units = Self.cpuunits(weight: weight, scale: host.tree.cpuWeightScale)
+            let units = Self.cpuunits(weight: weight, scale: host.cpuWeightScale)
             settings.append(host.setting(.cpuWeight, field: "cpuunits", value: String(units), kernelValue: .number(weight)))
         }
         if host.supports(.cpuQuota) {

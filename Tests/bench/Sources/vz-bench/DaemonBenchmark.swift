@@ -129,7 +129,7 @@ struct DaemonBenchmark {
     // MARK: - (b)
 
     private func edit(_ daemon: Vzd, _ label: String, count: Int, into table: inout Table, aimed: Bool) throws {
-        let group = try node.core.host.tree.group(String(id(1).number))
+        let group = try node.core.tree.group(String(id(1).number))
         let quiet = 0.1  // what the daemon waits for after the last event
         var times = Times()
         for step in 0..<count {

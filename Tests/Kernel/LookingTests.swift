@@ -1,0 +1,119 @@
+import Glibc
+import Testing
+
+@testable import VZIsolation
+@testable import VZKernel
+@testable import VZReconciler
+
+/// A verb that only looks opens nothing for writing and makes, removes and renames nothing: strace(1) tells what was asked of the
+/// kernel.
+@Suite(.serialized, .enabled(if: mayUseControlGroups)) struct LookingTests {
+    @Test(arguments: [
+        ["plan"], ["list"], ["show", "web"], ["show", "--origin", "web"], ["status", "web"], ["export", "web"], ["capacity"],
+    ])
+    func nothingIsWritten(_ verb: [String]) throws {
+        try withNode { node in
+            try node.start("web", ctid: 101, "hostname: web.example.org\ncpuunits: 2000")
+            try node.start("db", ctid: 102)
+            #expect(try node.vzctl("stop", "db").exit == .code(0))
+            try node.group().setCPUWeight(300)
+            // What a writer would move aside, and what it would clear away.
+            try TestFile.write("no record", to: node.paths.records + "/101", mode: 0o600)
+            try TestFile.write("no override", to: node.paths.overrides + "/102", mode: 0o600)
+            try TestFile.write("half", to: node.paths.records + "/.4194304.1.tmp", mode: 0o600)
+            let before = try files(node)
+
+            let (result, writes) = try traced(verb, node)
+            #expect(writes == [], "\(verb)")
+            #expect(result.exit == .code(0) && !result.output.isEmpty, "\(result)")
+            #expect(try files(node) == before)
+            if verb != ["capacity"] {
+                for damage in ["records/101", "overrides/102"] {
+                    #expect(
+                        result.errors.contains("\(damage)\": it has no first line; it is not used"), "\(result)")
+                }
+            }
+        }
+    }
+
+    @Test(arguments: [["plan"], ["list"], ["status", "101"]])
+    func aNodeThatWasNeverUsedStaysSo(_ verb: [String]) throws {
+        try withNode { node in
+            try node.declare("web", "ctid: 101\ntemplate: busybox\n")
+            try Command.run(["rm", "-rf", "--", node.paths.state, node.paths.run])
+            let (result, writes) = try traced(verb, node)
+            #expect(writes == [])
+            #expect(result.exit == .code(0) && result.output.contains("101"), "\(result)")
+            #expect(!TestFile.exists(node.paths.state) && !TestFile.exists(node.paths.run))
+            #expect(try node.controlGroups.hierarchies.allSatisfy { try $0.openGroup(node.paths.controlGroup) == nil })
+        }
+    }
+
+    /// The test itself sees what there is to see.
+    @Test func whatIsWrittenIsSeen() throws {
+        try withNode { node in
+            try node.declare("web", "ctid: 101\ntemplate: busybox\ninit: [/bin/sleep, \"1000000\"]\n")
+            let (result, writes) = try traced(["apply"], node)
+            #expect(result.exit == .code(0), "\(result)")
+            for call in ["mkdir", "rename", "openat", "write", "setxattr"] {
+                #expect(writes.contains { $0.contains(call) }, "\(call)")
+            }
+        }
+    }
+
+    // MARK: strace
+
+    /// Runs a verb under strace: how it ended, and its system calls that write.
+    private func traced(_ verb: [String], _ node: TestNode) throws -> (TestNode.Finished, [String]) {
+        let log = node.directory + "/strace"
+        let result = try node.run(
+            // It follows the container's processes, too, after vzctl has ended.
+            ["strace", "-D", "-f", "-q", "-s", "256", "-o", log, "-e", "trace=%file,%desc", "\(TestPlace.programs)/vzctl"] + verb)
+        try TestPlace.wait("strace tells the end of vzctl") {
+            let text = try TestFile.read(log)
+            return text.contains("\n\(text.prefix { $0 != " " }) +++ exited")
+        }
+        let calls = try TestFile.read(log).split(separator: "\n").compactMap(Self.call)
+        #expect(calls.contains { $0.name == "openat" && $0.arguments.contains(node.paths.manifests[0]) }, "strace saw nothing")
+        return (result, calls.filter(\.writes).map { "\($0.name)(\($0.arguments)" })
+    }
+
+    private struct Call {
+        var name: Substring
+        var arguments: Substring
+
+        var writes: Bool {
+            let word = name.drop { $0 == "f" || $0 == "l" }
+            switch true {
+            case name.hasPrefix("open"):
+                return ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_TMPFILE"].contains { arguments.contains($0) }
+            // To standard output and standard error.
+            case name == "write" || name == "writev": return !["1,", "2,"].contains { arguments.hasPrefix($0) }
+            default: return Self.writing.contains { word.hasPrefix($0) || name.hasPrefix($0) }
+            }
+        }
+
+        private static let writing = [
+            "creat", "pwrite", "mkdir", "mknod", "rename", "unlink", "rmdir", "link", "symlink", "chmod", "chown", "truncate",
+            "fallocate", "setxattr", "removexattr", "utime", "futimesat", "mount", "umount", "move_mount", "fsmount", "pivot_root",
+            "sendfile", "splice", "copy_file_range", "flock", "fsync", "fdatasync",
+        ]
+    }
+
+    /// `PID NAME(ARGUMENTS`; a resumed call was told before.
+    private static func call(_ line: Substring) -> Call? {
+        let text = line.drop { $0 != " " }.drop { $0 == " " }
+        guard let bracket = text.firstIndex(of: "("), !text.hasPrefix("<"), !text.hasPrefix("+"), !text.hasPrefix("-") else {
+            return nil
+        }
+        return Call(name: text[..<bracket], arguments: text[text.index(after: bracket)...])
+    }
+
+    /// Everything of a node's, with what would tell a change.
+    private func files(_ node: TestNode) throws -> String {
+        try Command.run([
+            "find", node.paths.state, node.paths.run, node.paths.manifests[0], "-xdev", "-not", "-path", "*/root/*", "-printf",
+            "%p %i %s %m %T@ %C@\n",
+        ])
+    }
+}

@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 import Testing
 
@@ -84,6 +85,39 @@ import Testing
         queue.stop()
         #expect(waited >= .milliseconds(50) && waited < .seconds(20))
     }
+
+    /// Threads that hang keep nobody else waiting.
+    @Test(.timeLimit(.minutes(1))) func whenAllThreadsAreBusyForLongThereAreMore() async {
+        let done = Collected()
+        let gate = Gate()
+        let queue = WorkQueue<Int>(patience: .milliseconds(40)) { key in
+            done.enter(key)
+            if key < 8 { gate.wait() }
+            done.leave(key)
+        }
+        queue.start(threads: 2)
+        for key in 0..<16 { queue.add(key) }
+        var seen: Set<Int> = []
+        for await key in done.stream {
+            seen.insert(key)
+            if seen.count == 8 { break }
+        }
+        #expect(seen == Set(8..<16))
+        #expect(queue.isAlive)
+        gate.open()
+        for await key in done.stream {
+            seen.insert(key)
+            if seen.count == 16 { break }
+        }
+        queue.stop()
+    }
+
+    @Test func eachItemIsTakenOnce() {
+        let seen = Mutex<[Int]>([])
+        concurrently(Array(0..<500), threads: 8) { item in seen.withLock { $0.append(item) } }
+        #expect(seen.withLock { $0.sorted() } == Array(0..<500))
+        concurrently([Int](), threads: 3) { _ in }
+    }
 }
 
 @Suite struct BackoffTests {
@@ -102,5 +136,30 @@ import Testing
         #expect(backoff.remaining(now: now + .seconds(1)) == nil)
         backoff.reset()
         #expect(backoff.remaining(now: now) == nil)
+    }
+}
+
+/// Keeps threads until it is opened.
+private final class Gate: @unchecked Sendable {  // the mutex guards it
+    private var mutex = pthread_mutex_t()
+    private var condition = pthread_cond_t()
+    private var isOpen = false
+
+    init() {
+        pthread_mutex_init(&mutex, nil)
+        pthread_cond_init(&condition, nil)
+    }
+
+    func wait() {
+        pthread_mutex_lock(&mutex)
+        while !isOpen { pthread_cond_wait(&condition, &mutex) }
+        pthread_mutex_unlock(&mutex)
+    }
+
+    func open() {
+        pthread_mutex_lock(&mutex)
+        isOpen = true
+        pthread_cond_broadcast(&condition)
+        pthread_mutex_unlock(&mutex)
     }
 }

@@ -34,7 +34,8 @@ import VZManifest
         let numproc = try FieldAssignment.assign("100:110", to: "beancounters.numproc", of: "web").dropIn
         let first = try FieldAssignment.merge(nil, setting: [cpuunits], of: "web")
         let both = try FieldAssignment.merge(first, setting: [numproc], of: "web")
-        #expect(both?.contains("  cpuunits: 2000\n") == true && both?.contains("    numproc: \"100:110\"\n") == true, "\(both ?? "")")
+        #expect(
+            both?.contains("  cpuunits: 2000\n") == true && both?.contains("    numproc: \"100:110\"\n") == true, "\(both ?? "")")
         #expect(try FieldAssignment.merge(both, setting: [], of: "web") == both)
         let one = try FieldAssignment.merge(both, setting: [], unsetting: ["beancounters.numproc"], of: "web")
         #expect(one == first)

@@ -15,7 +15,9 @@ public struct StalePlan: Error, Equatable, Sendable, CustomStringConvertible {
 /// Plans that are made now and carried out later, if all is still as it was.
 extension Node {
     /// The plan of a look as a document that can be carried out later.
-    public func document(of plans: [(Plan.Container, IsolationCore.Observation)], _ look: Look, created: String) throws -> PlanDocument {
+    public func document(of plans: [(Plan.Container, IsolationCore.Observation)], _ look: Look, created: String) throws
+        -> PlanDocument
+    {
         let observed = plans.map { ($0.0.ctid, $0.1.container.digest) }
         return PlanDocument(
             Plan(containers: plans.map(\.0)), generation: look.generation, created: created, basis: try basis(of: look),
@@ -62,11 +64,13 @@ extension Node {
 
     /// What the plan comes to now, which is the same; its manifests are accepted from now on.
     private func confirmed(_ planned: PlanDocument, _ node: String?) throws -> [Confirmed] {
-        guard let basis = planned.basis else { throw StalePlan(reasons: ["it does not tell what it was made from: use plan --out"]) }
+        guard let basis = planned.basis else {
+            throw StalePlan(reasons: ["it does not tell what it was made from: use plan --out"])
+        }
         guard basis.node == node else {
             throw StalePlan(
                 reasons: [
-                    "it was made on the node \(basis.node ?? "without an id yet"), and this is \(node ?? "one without an id yet")"
+                    "it was made on the node \(basis.node ?? "that had no id yet"), and this is \(node ?? "one that has none yet")"
                 ])
         }
         let lock = try lockRecords()

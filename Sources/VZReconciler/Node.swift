@@ -97,7 +97,8 @@ public final class Node: Sendable {
             "CT \($0): has a control group, but neither a manifest nor a record: it is left alone"
         }
         var look = Look(
-            diagnostics: parsed.diagnostics + judgement.acceptance.problems, warnings: parsed.warnings + strangers, damaged: damaged,
+            diagnostics: parsed.diagnostics + judgement.acceptance.problems, warnings: parsed.warnings + strangers,
+            damaged: damaged,
             present: Set(present), generation: input.generation, nextEnd: nextEnd)
         (look.digests, look.brake, look.unrecorded) = (parsed.digests, judgement.brake, memory.present)
         look.toRemember = judgement.acceptance.toRemember

@@ -171,7 +171,8 @@ extension NodeDocument.Seen {
     init(_ observed: ObservedContainer, lastSet: [String: VZPlan.Setting.Value]) {
         (running, present, rootExists) = (observed.isRunning, observed.isPresent, observed.rootExists)
         settings = observed.settings.map {
-            NodeDocument.Seen.Setting(field: $0.field, value: $0.value, name: $0.kernelName, kernel: NodeDocument.Value($0.kernelValue))
+            NodeDocument.Seen.Setting(
+                field: $0.field, value: $0.value, name: $0.kernelName, kernel: NodeDocument.Value($0.kernelValue))
         }
         started = observed.startedWith
         self.lastSet = lastSet.mapValues { NodeDocument.Value($0) }

@@ -41,7 +41,8 @@ public struct SavedNode: Sendable {
         let document = try JSONDocument.read(
             NodeDocument.self, from: bytes, path: path, what: "a node's state", version: NodeDocument.formatVersion)
         guard let state = document.state else {
-            throw JSONDocument.Fault(description: "\(path): state: expected a value, got none: save it with vzctl list -o json --full")
+            throw JSONDocument.Fault(
+                description: "\(path): state: expected a value, got none: save it with vzctl list -o json --full")
         }
         self.state = state
         figures = state.figures

@@ -11,6 +11,8 @@ public enum JSONDocument {
     /// Why a document is not one: `FILE:LINE:COLUMN: expected …`, or `FILE: MEMBER: …`.
     public struct Fault: Error, Equatable, Sendable, CustomStringConvertible {
         public var description: String
+
+        public init(description: String) { self.description = description }
     }
 
     /// The document as JSON, members in the order of their names, with a line break at the end.

@@ -174,7 +174,8 @@ extension PlanDocument {
 }
 
 extension PlanDocument.Container {
-    init(_ container: Plan.Container, observed: String?) {
+    /// - Parameter observed: the digest of what was seen.
+    public init(_ container: Plan.Container, observed: String?) {
         (ctid, name, source) = (container.ctid, container.name, container.source)
         changes = container.changes.map { PlanDocument.Change($0) }
         unsupported = container.unsupported

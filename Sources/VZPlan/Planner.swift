@@ -148,7 +148,7 @@ public enum Planner {
     }
 
     /// The settings of a running container that are not what they shall be.
-    private static func settle(
+    static func settle(
         _ observed: ObservedContainer, _ desired: DesiredContainer, _ lastSet: () -> [String: Setting.Value]
     ) -> [Change] {
         var known: [String: Setting.Value]?
@@ -209,7 +209,7 @@ public enum Planner {
         return changes
     }
 
-    private static func text(_ env: [String: String]) -> String {
+    static func text(_ env: [String: String]) -> String {
         env.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
     }
 }

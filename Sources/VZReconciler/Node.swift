@@ -13,7 +13,7 @@ public final class Node: Sendable {
     public let core: IsolationCore
     public var paths: NodePaths { core.paths }
     private let directory: ManifestDirectory
-    private let cache = Mutex(ManifestCache<Parsed.File>())
+    private let cache = Mutex(ManifestCache<ParsedManifests.File>())
     let records: HostStore
     private let recordCache = Mutex(RecordCache())
     let overrides: HostStore
@@ -32,20 +32,10 @@ public final class Node: Sendable {
         records = try store(paths.records)
         overrides = try store(paths.overrides)
         host = try store(paths.nodeRecords)
-        if preparing { try Descriptor.makeDirectories(paths.locks) }
-    }
-
-    /// A container and what shall become of it.
-    public struct Target: Equatable, Sendable {
-        public var record: ContainerRecord
-        /// The manifest in force: the accepted one, with what administrators said.
-        public var spec: ContainerSpec
-        public var overrides: Overrides
-        public var desired: DesiredContainer
-        /// Why the last accepted manifest is in force and not the file as it stands.
-        public var lastKnownGood: String?
-        /// Why its removal or restart waits for an acknowledgement.
-        public var pruneHeld: String?
+        if preparing {
+            try Descriptor.makeDirectories(paths.locks)
+            try ensureID()
+        }
     }
 
     /// The outcome of reading everything.
@@ -65,6 +55,14 @@ public final class Node: Sendable {
         public var generation = ""
         /// When the first override is over, in seconds since the epoch.
         public var nextEnd: Int64?
+        /// The digest of each manifest and drop-in.
+        var digests: [PlanDocument.Input] = []
+        /// Why what disturbs must wait, when there is too much of it at once.
+        var brake: String?
+        /// What is in the kernel and has no record.
+        var unrecorded: [Acceptance.Present] = []
+        /// What is to be written down of all this, unless it was.
+        var toRemember: [ContainerRecord] = []
     }
 
     // MARK: Looking
@@ -80,103 +78,41 @@ public final class Node: Sendable {
         input.isAcknowledged = only == nil && acknowledged == input.generation
         let present = try core.present()
         let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
-        var acceptance = Acceptance(of: input, on: try remembered(present))
-        let damaged = recordCache.withLock { $0.damaged } + unreadable
-        let brake = brake(acceptance, input, said)
-        if brake != nil {
-            input.brake = brake
-            acceptance = Acceptance(of: input, on: try remembered(present))
+        let memory = try remembered(present)
+        var judgement = Judgement(of: input, on: memory, said: said, host: core.host) { target in
+            (try? self.plan(target))?.0.isRestart ?? false
         }
+        let damaged = recordCache.withLock { $0.damaged } + unreadable
         // It was for one generation, and one time: an empty directory looks the same the next time, and may be a mishap then.
         if remembering, only == nil, let acknowledged, acknowledged != input.generation { try? host.remove("acknowledgement") }
-        if remembering && !acceptance.toRemember.isEmpty {
-            guard let lock = try FileLock.lock(paths.locks + "/node", deadline: .now + .seconds(30)) else {
-                throw KernelError("lock \(paths.locks)/node", detail: "another vz has held it for 30 s")
-            }
+        if remembering && !judgement.acceptance.toRemember.isEmpty {
+            let lock = try lockRecords()
             // Somebody else may have remembered something meanwhile.
-            acceptance = Acceptance(of: input, on: try remembered(present))
-            for record in acceptance.toRemember { try records.write(record, String(record.ctid.number)) }
+            judgement.accept(on: try remembered(present))
+            try remember(judgement.acceptance.toRemember)
             withExtendedLifetime(lock) {}
         }
-        let known = Set(acceptance.entries.map(\.record.ctid))
+        let known = Set(judgement.acceptance.entries.map(\.record.ctid))
         let strangers = present.filter { !known.contains($0) }.map {
             "CT \($0): has a control group, but neither a manifest nor a record: it is left alone"
         }
         var look = Look(
-            diagnostics: parsed.diagnostics + acceptance.problems, warnings: parsed.warnings + strangers, damaged: damaged,
+            diagnostics: parsed.diagnostics + judgement.acceptance.problems, warnings: parsed.warnings + strangers,
+            damaged: damaged,
             present: Set(present), generation: input.generation, nextEnd: nextEnd)
+        (look.digests, look.brake, look.unrecorded) = (parsed.digests, judgement.brake, memory.present)
+        look.toRemember = judgement.acceptance.toRemember
         look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
-        let named = only == nil ? nil : Set(input.documents.map(\.spec.name))
-        for entry in acceptance.entries where named?.contains(entry.record.name) ?? true {
-            look.targets.append(target(entry, said[entry.record.ctid] ?? Overrides(), brake: brake, input.generation))
-        }
+        look.targets = judgement.targets(named: only == nil ? nil : Set(input.documents.map(\.spec.name)))
         return look
     }
 
-    /// Why this generation removes and restarts nothing: it would do so to too many; `nil` when it would not, or that is meant.
-    private func brake(_ acceptance: Acceptance, _ input: Acceptance.Input, _ said: [ContainerID: Overrides]) -> String? {
-        let limit = Acceptance.limit(of: acceptance.known)
-        guard !input.isAcknowledged else { return nil }
-        // Only what may be restarted is worth looking at in the kernel, and only when it can come to too much.
-        let mayRestart = acceptance.entries.filter { $0.record.accepted.lifecycle.disruption != .live && !$0.record.retired }
-        guard acceptance.removed.count + mayRestart.count > limit else { return nil }
-        let restarts = mayRestart.count { entry in
-            let target = target(entry, said[entry.record.ctid] ?? Overrides(), brake: nil, input.generation)
-            return (try? plan(target))?.0.isRestart ?? false
-        }
-        guard acceptance.removed.count + restarts > limit else { return nil }
-        return "\(acceptance.removed.count) of \(acceptance.known) containers would be removed and \(restarts) restarted, "
-            + "which is more than \(limit); if that is meant"
-    }
-
-    private func parse(_ reading: Reading, partial: Bool) -> Parsed {
+    private func parse(_ reading: Reading, partial: Bool) -> ParsedManifests {
         let files =
             partial
-            ? reading.files.map(Parsed.File.init)
-            : cache.withLock { $0.update(with: reading, parse: Parsed.File.init).items.map(\.parsed) }
-        let set = ManifestSet(files.map(\.manifest))
-        let errors = set.diagnostics.filter { $0.severity == .error }
-        let owners = Dictionary(
-            reading.files.flatMap { file in file.dropIns.map { ($0.path, file.path) } }, uniquingKeysWith: { first, _ in first })
-        var faulty: [String: String] = [:]
-        for diagnostic in errors.reversed() {
-            // A mistake in a drop-in is one of the file that it is merged into.
-            faulty[owners[diagnostic.location.file] ?? diagnostic.location.file] = "\(diagnostic)"
-        }
-        for problem in reading.problems { faulty[problem.path] = "\(problem)" }
-        var input = Acceptance.Input(
-            documents: set.documents, faulty: faulty, rejected: set.rejected,
-            files: Set(reading.files.map(\.path) + reading.problems.map(\.path)),
-            removal: { partial ? .unknown : reading.removal(of: $0) })
-        var generation = Digest()
-        for file in files { generation.add(part: file.digest) }
-        for problem in reading.problems { generation.add(part: "\(problem)") }
-        input.generation = String(generation.text.prefix(12))
-        return Parsed(
-            input: input, diagnostics: errors.map(\.description) + reading.problems.map(\.description),
-            warnings: set.diagnostics.filter { $0.severity != .error }.map(\.description) + reading.orphans.map(\.description))
-    }
-
-    private struct Parsed {
-        var input: Acceptance.Input
-        var diagnostics: [String]
-        var warnings: [String]
-
-        /// One file and its drop-ins.
-        struct File: Sendable {
-            var manifest: ParsedManifest
-            var digest: String
-
-            init(_ file: ManifestFile) {
-                manifest = ManifestParser.parse(file)
-                var digest = Digest()
-                for part in [file] + file.dropIns {
-                    digest.add(part: part.path)
-                    digest.add(part: part.bytes)
-                }
-                self.digest = digest.text
-            }
-        }
+            ? reading.files.map(ParsedManifests.File.init)
+            : cache.withLock { $0.update(with: reading, parse: ParsedManifests.File.init).items.map(\.parsed) }
+        return ParsedManifests(files, of: reading, partial: partial)
     }
 
     private func remembered(_ containers: [ContainerID]) throws -> Acceptance.Node {
@@ -189,40 +125,24 @@ public final class Node: Sendable {
         return Acceptance.Node(records: list, present: present)
     }
 
-    private func target(
-        _ entry: Acceptance.Entry, _ overrides: Overrides, brake: String?, _ generation: String
-    ) -> Target {
-        let brake = brake.map { "\($0): vzctl ack \(generation)" }
-        return target(entry.record, overrides, lastKnownGood: entry.lastKnownGood, pruneHeld: entry.pruneHeld, brake: brake)
+    /// The lock under which records are made and allocated.
+    func lockRecords() throws(KernelError) -> FileLock {
+        guard let lock = try FileLock.lock(paths.locks + "/node", deadline: .now + .seconds(30)) else {
+            throw KernelError("lock \(paths.locks)/node", errno: EAGAIN, detail: "another vz has held it for 30 s")
+        }
+        return lock
     }
 
-    private func target(
-        _ record: ContainerRecord, _ overrides: Overrides, lastKnownGood: String?, pruneHeld: String?, brake: String?
-    ) -> Target {
-        let spec = overrides.spec(over: record.accepted)
-        // What is on trial stays on trial, whatever becomes of the files.
-        let isRemoved = record.retired && overrides.trial == nil
-        let state = isRemoved ? .stopped : overrides.state?.value ?? spec.state
-        let reason: Reason = isRemoved ? .removed : overrides.state != nil ? .override : .wanted
-        let source = isRemoved ? "file removed" : "\(record.source.file):\(record.source.line)"
-        var desired = DesiredContainer(
-            ctid: record.ctid, name: record.name, source: source, state: state, stateReason: reason, template: spec.template,
-            start: StartParameters(init: spec.`init`, env: spec.env), wish: Facets.wish(for: spec, on: core.host))
-        desired.disruption = spec.lifecycle.disruption
-        desired.brake = brake
-        desired.ignoredDrift = spec.lifecycle.ignoreDrift.map { String($0.dropFirst()).replacing("/", with: ".") }
-        desired.hold = overrides.holdText(name: record.name) ?? (spec.lifecycle.hold ? "lifecycle.hold is set" : nil)
-        desired.removal = isRemoved ? spec.lifecycle.deletion : nil
-        return Target(
-            record: record, spec: spec, overrides: overrides, desired: desired, lastKnownGood: lastKnownGood, pruneHeld: pruneHeld)
+    func remember(_ accepted: [ContainerRecord]) throws(StoreError) {
+        for record in accepted { try records.write(record, String(record.ctid.number)) }
     }
 
     /// The target with what was remembered or said since it was looked at: another `vz` may have been at work.
     public func current(_ target: Target) -> Target {
         let record = (try? records.read(ContainerRecord.self, String(target.record.ctid.number))) ?? target.record
-        return self.target(
+        return Target(
             record, overrides(of: target.record.ctid), lastKnownGood: target.lastKnownGood, pruneHeld: target.pruneHeld,
-            brake: target.desired.brake)
+            brake: target.desired.brake, on: core.host)
     }
 
     // MARK: Planning and converging
@@ -231,11 +151,7 @@ public final class Node: Sendable {
     public func plan(_ target: Target, known: PidFD? = nil) throws(KernelError) -> (Plan.Container, IsolationCore.Observation) {
         var observation = try core.observe(target.record.ctid, known: known)
         observation.container.rootTemplate = target.record.rootTemplate
-        let changes = Planner.changes(from: observation.container, to: target.desired) { core.lastSet(observation.handle) }
-        let plan = Plan.Container(
-            ctid: target.record.ctid, name: target.record.name, source: target.desired.source, changes: changes,
-            unsupported: target.desired.state != .stopped ? target.desired.wish.unsupported : [],
-            problem: target.lastKnownGood ?? target.pruneHeld)
+        let plan = target.plan(from: observation.container) { core.lastSet(observation.handle) }
         return (plan, observation)
     }
 
@@ -271,20 +187,27 @@ public final class Node: Sendable {
         target = current(target)
         manner.adjust(&target.desired)
         let (plan, observation) = try plan(target, known: known)
+        return (plan, try execute(plan, on: observation.handle, of: target, manner))
+    }
+
+    /// Makes the changes of a plan, under the container's lock. - Returns: process 1 afterwards.
+    func execute(
+        _ plan: Plan.Container, on handle: ContainerHandle, of target: Target, _ manner: Manner
+    ) throws -> PidFD? {
         let timeout = manner.stopTimeout ?? .seconds(target.spec.stopTimeout)
         let process = try core.execute(
-            plan.changes, on: observation.handle, for: target.desired, idBase: target.record.idBase, stopTimeout: timeout,
+            plan.changes, on: handle, for: target.desired, idBase: target.record.idBase, stopTimeout: timeout,
             begun: manner.begun
         ) { change in
             if case .makeRoot(let template) = change.action {
                 var record = target.record
                 record.rootTemplate = template
-                try? records.write(record, String(ctid.number))
+                try? records.write(record, String(record.ctid.number))
             }
             manner.made(change)
         }
         if target.desired.removal == .trash, target.desired.hold == nil { try forget(target.record) }
-        return (plan, process)
+        return process
     }
 
     /// A container whose root is in the trash is no more. Its record goes there as well, for whoever wants it back.

@@ -1,31 +1,61 @@
 internal import ArgumentParser
 internal import VZIsolation
 internal import VZKernel
+internal import VZManifest
 internal import VZModel
 internal import VZPlan
 internal import VZReconciler
 
 /// `vzctl list`: OpenVZ's vzlist, over everything declared.
 struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the containers of this node.")
+    static let configuration = CommandConfiguration(
+        abstract: "List the containers of this node.",
+        discussion: """
+            json and yaml carry format_version: within one MAJOR members are added, and none is removed or changed. json --full is all \
+            that vzctl plan --state wants, elsewhere; it holds the manifests as they were accepted, environments included.
+            """)
+
+    @Option(name: .shortAndLong, help: "table, json, yaml or name.")
+    var output = ListFormat.table
+
+    @Flag(help: "With -o json: everything that decides what a plan says.")
+    var full = false
+
+    func validate() throws {
+        if full && output != .json { throw ValidationError("--full: expected -o json with it") }
+    }
 
     func run() throws {
         try report {
             let access = try NodeAccess(changing: false)
-            let node = access.node
             let look = try access.look()
-            var rows = [["CTID", "NAME", "NPROC", "STATUS", "HOSTNAME", "SOURCE"]]
-            for target in look.targets {
-                let seen = try node.core.observe(target.record.ctid)
-                if target.record.retired && !seen.container.isPresent { continue }
-                let tasks = try seen.container.isRunning ? seen.handle.group.usage().pids.map { String($0) } : nil
-                rows.append([
-                    "\(target.record.ctid)", target.record.name, tasks ?? "-", seen.container.isRunning ? "running" : "stopped",
-                    (try? seen.handle.process?.hostname()) ?? target.record.accepted.hostname ?? "-", target.desired.source,
-                ])
+            let containers = try look.targets.compactMap { try Self.container($0, access.node) }
+            switch output {
+            case .table:
+                print(
+                    table(
+                        [["CTID", "NAME", "NPROC", "STATUS", "HOSTNAME", "SOURCE"]]
+                            + containers.map {
+                                ["\($0.ctid)", $0.name, $0.nproc.map { "\($0)" } ?? "-", $0.status, $0.hostname ?? "-", $0.source]
+                            }))
+            case .name: for container in containers { print(container.name) }
+            case .json, .yaml:
+                let now = Timestamp.text(Timestamp.now)
+                let state = try full ? access.node.state(look, created: now, figures: HostFigures.ofThisHost()) : nil
+                let document = NodeDocument(containers: containers, state: state)
+                print(try output == .json ? JSONDocument.json(document) : JSONDocument.yaml(document), terminator: "")
             }
-            print(table(rows))
         }
+    }
+
+    /// `nil` for one whose manifest was removed and that has nothing in the kernel.
+    private static func container(_ target: Node.Target, _ node: Node) throws -> NodeDocument.Container? {
+        let seen = try node.core.observe(target.record.ctid)
+        if target.record.retired && !seen.container.isPresent { return nil }
+        return NodeDocument.Container(
+            ctid: target.record.ctid, name: target.record.name, status: seen.container.isRunning ? "running" : "stopped",
+            nproc: try seen.container.isRunning ? seen.handle.group.usage().pids : nil,
+            hostname: (try? seen.handle.process?.hostname()) ?? target.record.accepted.hostname, source: target.desired.source)
     }
 }
 

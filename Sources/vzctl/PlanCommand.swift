@@ -11,7 +11,12 @@ struct PlanCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plan",
         abstract: "Show what would change, how disruptive it is, and why; change nothing.",
-        discussion: "Exit codes: 0; 65 when manifests are invalid; with --detailed-exitcode 2 when there is something to do.")
+        discussion: """
+            With --out the plan can be carried out later by vzctl apply --plan, if nothing of what it was made from has changed by then. \
+            With --state it is made against a node that was saved by vzctl list -o json --full, without root, on any machine: from \
+            PATH, or else from the manifests that the node had accepted.
+            Exit codes: 0; 65 when manifests are invalid; with --detailed-exitcode 0 nothing to do, 1 failed, 2 something to do.
+            """)
 
     @Argument(help: "Manifests, or directories of them, instead of the node's own.", completion: .file())
     var paths: [String] = []
@@ -19,21 +24,69 @@ struct PlanCommand: ParsableCommand {
     @Flag(help: "0: nothing to do, 1: failed, 2: something to do.")
     var detailedExitcode = false
 
+    @Flag(help: "Print JSON, for other programs.")
+    var json = false
+
+    @Option(help: "Save the plan in a file, too, for vzctl apply --plan.", completion: .file())
+    var out: String?
+
+    @Option(help: "Plan against the node that this file holds: see vzctl list --full.", completion: .file())
+    var state: String?
+
+    func validate() throws {
+        guard out == nil || (paths.isEmpty && state == nil) else {
+            throw ValidationError("--out: expected neither PATH nor --state: what is applied are the node's own manifests, there")
+        }
+    }
+
+    /// A plan, from wherever.
+    private struct Made {
+        var look: Node.Look
+        var document: PlanDocument
+        var plan: Plan
+        var figures: HostFigures
+    }
+
     func run() throws {
         try report {
-            let access = try NodeAccess(changing: false)
-            let node = access.node
-            let look = try access.look(only: paths.isEmpty ? nil : paths)
+            let made = try state.map(offNode) ?? onNode()
+            let look = made.look
             (look.diagnostics + look.warnings).forEach(say)
-            let plan = Plan(containers: try look.targets.map { try node.plan($0).0 })
-            print(plan.text(generation: look.generation))
-            let specs = look.targets.map(\.record.accepted)
-            for finding in Capacity.warnings(for: specs, host: try HostFigures.ofThisHost()) { say("vzctl: \(finding)") }
+            if let out { try KernelFile.replace(out, with: Array(JSONDocument.json(made.document).utf8), mode: 0o600) }
+            if json {
+                print(try JSONDocument.json(made.document), terminator: "")
+            } else {
+                print(made.plan.text(generation: look.generation))
+            }
+            for finding in Capacity.warnings(for: look.targets.map(\.record.accepted), host: made.figures) {
+                say("vzctl: \(finding)")
+            }
             if !look.diagnostics.isEmpty {
                 throw Failure("there are invalid manifests; see above", detailedExitcode ? .failed : .invalidData)
             }
-            if detailedExitcode && !plan.isEmpty { throw ExitCode(ExitStatus.changes.rawValue) }
+            if detailedExitcode && !made.plan.isEmpty { throw ExitCode(ExitStatus.changes.rawValue) }
         }
+    }
+
+    private func onNode() throws -> Made {
+        let access = try NodeAccess(changing: false)
+        let look = try access.look(only: paths.isEmpty ? nil : paths)
+        let plans = try look.targets.map { try access.node.plan($0) }
+        let plan = Plan(containers: plans.map(\.0))
+        let now = Timestamp.text(Timestamp.now)
+        let document =
+            out == nil
+            ? PlanDocument(plan, generation: look.generation, created: now)
+            : try access.node.document(of: plans, look, created: now)
+        return Made(look: look, document: document, plan: plan, figures: try HostFigures.ofThisHost())
+    }
+
+    private func offNode(_ path: String) throws -> Made {
+        let node = try SavedNode(DocumentFile.read(path), path: path)
+        let look = node.look(only: paths.isEmpty ? nil : paths)
+        let plan = Plan(containers: look.targets.map(node.plan))
+        let document = PlanDocument(plan, generation: look.generation, created: Timestamp.text(Timestamp.now))
+        return Made(look: look, document: document, plan: plan, figures: node.figures)
     }
 }
 
@@ -73,6 +126,11 @@ struct Apply: ParsableCommand {
     @Argument(help: "Manifests, or directories of them.", completion: .file())
     var paths: [String] = []
 
+    @Option(
+        help: "Do exactly what a plan says that vzctl plan --out saved; refused when anything has changed since.",
+        completion: .file())
+    var plan: String?
+
     @Option(help: "Put PATH on trial for so long (90s, 15m, 2h): without vzctl confirm what is now comes back by itself.")
     var confirmWithin: TimeSpan?
 
@@ -82,8 +140,15 @@ struct Apply: ParsableCommand {
     @Option(help: "Seconds that a container may take to stop before it is killed; otherwise as its manifest says.")
     var stopTimeout: Int?
 
+    func validate() throws {
+        if plan != nil, !paths.isEmpty || confirmWithin != nil {
+            throw ValidationError("--plan: expected neither PATH nor --confirm-within: the plan says what is done")
+        }
+    }
+
     func run() throws {
         try report {
+            if let plan { return try ApplyPlan(path: plan, stopTimeout: stopTimeout).run() }
             let access = try NodeAccess(changing: true)
             let node = access.node
             guard !node.isShuttingDown else {

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Glibc
 internal import VZIsolation
 internal import VZKernel
+internal import VZManifest
 internal import VZModel
 internal import VZReconciler
 
@@ -18,7 +19,8 @@ struct VZCtl: ParsableCommand {
             OpenVZ's verbs answer OpenVZ's numbers: 31 not running, 91 no such template.
             """,
         subcommands: [
-            Validate.self, Fmt.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, List.self, Show.self, Status.self,
+            Validate.self, Fmt.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, Drift.self, Diff.self, List.self,
+            Show.self, Status.self,
             Start.self, Stop.self, Restart.self, Hold.self, Release.self, Acknowledge.self, SetCommand.self, Confirm.self,
             Shutdown.self, TrashCommand.self,
             Exec.self, Enter.self, TemplateCommand.self, Import.self, Export.self, CapacityCommand.self,
@@ -70,7 +72,10 @@ struct NodeAccess {
 
     /// The container of that name or CTID, by the manifests and records as they stand.
     func target(_ name: String, remembering: Bool = false) throws -> Node.Target {
-        let look = try look(remembering: remembering)
+        try target(name, in: look(remembering: remembering))
+    }
+
+    func target(_ name: String, in look: Node.Look) throws -> Node.Target {
         if let target = look.targets.first(where: { $0.record.name == name || String($0.record.ctid.number) == name }) {
             return target
         }
@@ -92,18 +97,22 @@ struct NodeAccess {
 }
 
 /// Runs a verb, and tells its failure on standard error.
-func report(_ body: () throws -> Void) throws {
+/// - Parameter code: the exit code of every failure; `nil`: its own.
+func report(failing code: ExitStatus? = nil, _ body: () throws -> Void) throws {
+    func fail(_ message: String, _ own: ExitStatus) -> ExitCode {
+        say("vzctl: \(message)")
+        return ExitCode((code ?? own).rawValue)
+    }
     do {
         try body()
     } catch let failure as Failure {
-        say("vzctl: \(failure)")
-        throw ExitCode(failure.code.rawValue)
+        throw fail("\(failure)", failure.code)
     } catch let error as KernelError {
-        say("vzctl: \(error)")
-        throw ExitCode(ExitStatus.failed.rawValue)
+        throw fail("\(error)", .failed)
     } catch let error as StoreError {
-        say("vzctl: \(error)")
-        throw ExitCode(ExitStatus.failed.rawValue)
+        throw fail("\(error)", .failed)
+    } catch let error as JSONDocument.Fault {
+        throw fail("\(error)", .failed)
     }
 }
 

@@ -1,5 +1,5 @@
 /// What a host has to give, as far as the capacity rules ask (`openvz.md` 1.6).
-public struct HostFigures: Equatable, Sendable {
+public struct HostFigures: Equatable, Sendable, Codable {
     /// Bytes.
     public var ram: Int64
     /// Bytes.
@@ -11,6 +11,12 @@ public struct HostFigures: Equatable, Sendable {
     public var bogomips: Double
     /// `/proc/sys/kernel/threads-max`.
     public var threadsMax: Int64
+
+    private enum CodingKeys: String, CodingKey {
+        case ram, swap, cpus, bogomips
+        case lowMemory = "low_memory"
+        case threadsMax = "threads_max"
+    }
 
     public init(ram: Int64, swap: Int64, lowMemory: Int64? = nil, cpus: Int, bogomips: Double, threadsMax: Int64) {
         self.ram = ram

@@ -1,0 +1,52 @@
+internal import VZIsolation
+internal import VZModel
+
+/// What shall be, from what was read, what is remembered and what was said: a pure function, for a node and for a saved one.
+struct Judgement {
+    private var input: Acceptance.Input
+    private let said: [ContainerID: Overrides]
+    private let host: HostCapabilities
+    private(set) var acceptance: Acceptance
+    /// Why what disturbs must wait, when there is too much of it at once.
+    var brake: String? { input.brake.map { "\($0): vzctl ack \(input.generation)" } }
+
+    /// - Parameter isRestart: whether a target as it is would be stopped and started again.
+    init(
+        of input: Acceptance.Input, on node: Acceptance.Node, said: [ContainerID: Overrides], host: HostCapabilities,
+        isRestart: (Node.Target) -> Bool
+    ) {
+        (self.input, self.said, self.host) = (input, said, host)
+        acceptance = Acceptance(of: input, on: node)
+        if let brake = reasonToBrake(isRestart) {
+            self.input.brake = brake
+            accept(on: node)
+        }
+    }
+
+    /// Accepts the same once more, on a node that remembers something else by now.
+    mutating func accept(on node: Acceptance.Node) { acceptance = Acceptance(of: input, on: node) }
+
+    /// What shall become of each container. - Parameter names: of these alone.
+    func targets(named names: Set<String>?) -> [Node.Target] {
+        acceptance.entries.filter { names?.contains($0.record.name) ?? true }.map { target($0, brake: brake) }
+    }
+
+    private func target(_ entry: Acceptance.Entry, brake: String?) -> Node.Target {
+        Node.Target(
+            entry.record, said[entry.record.ctid] ?? Overrides(), lastKnownGood: entry.lastKnownGood, pruneHeld: entry.pruneHeld,
+            brake: brake, on: host)
+    }
+
+    /// Why this generation removes and restarts nothing: it would do so to too many; `nil` when it would not, or that is meant.
+    private func reasonToBrake(_ isRestart: (Node.Target) -> Bool) -> String? {
+        let limit = Acceptance.limit(of: acceptance.known)
+        guard !input.isAcknowledged else { return nil }
+        // Only what may be restarted is worth looking at in the kernel, and only when it can come to too much.
+        let mayRestart = acceptance.entries.filter { $0.record.accepted.lifecycle.disruption != .live && !$0.record.retired }
+        guard acceptance.removed.count + mayRestart.count > limit else { return nil }
+        let restarts = mayRestart.count { isRestart(target($0, brake: nil)) }
+        guard acceptance.removed.count + restarts > limit else { return nil }
+        return "\(acceptance.removed.count) of \(acceptance.known) containers would be removed and \(restarts) restarted, "
+            + "which is more than \(limit); if that is meant"
+    }
+}

@@ -1,0 +1,53 @@
+internal import VZIsolation
+internal import VZManifest
+public import VZModel
+public import VZPlan
+
+extension Node {
+    /// A container and what shall become of it.
+    public struct Target: Equatable, Sendable {
+        public var record: ContainerRecord
+        /// The manifest in force: the accepted one, with what administrators said.
+        public var spec: ContainerSpec
+        public var overrides: Overrides
+        public var desired: DesiredContainer
+        /// Why the last accepted manifest is in force and not the file as it stands.
+        public var lastKnownGood: String?
+        /// Why its removal or restart waits for an acknowledgement.
+        public var pruneHeld: String?
+    }
+}
+
+extension Node.Target {
+    /// What follows from a record and what was said, on a host. Pure.
+    /// - Parameter brake: why what disturbs must wait, and what lets it happen.
+    init(
+        _ record: ContainerRecord, _ overrides: Overrides, lastKnownGood: String?, pruneHeld: String?, brake: String?,
+        on host: HostCapabilities
+    ) {
+        let spec = overrides.spec(over: record.accepted)
+        // What is on trial stays on trial, whatever becomes of the files.
+        let isRemoved = record.retired && overrides.trial == nil
+        let state = isRemoved ? .stopped : overrides.state?.value ?? spec.state
+        let reason: Reason = isRemoved ? .removed : overrides.state != nil ? .override : .wanted
+        let source = isRemoved ? "file removed" : "\(record.source.file):\(record.source.line)"
+        var desired = DesiredContainer(
+            ctid: record.ctid, name: record.name, source: source, state: state, stateReason: reason, template: spec.template,
+            start: StartParameters(init: spec.`init`, env: spec.env), wish: Facets.wish(for: spec, on: host))
+        desired.disruption = spec.lifecycle.disruption
+        desired.brake = brake
+        desired.ignoredDrift = spec.lifecycle.ignoreDrift.map { String($0.dropFirst()).replacing("/", with: ".") }
+        desired.hold = overrides.holdText(name: record.name) ?? (spec.lifecycle.hold ? "lifecycle.hold is set" : nil)
+        desired.removal = isRemoved ? spec.lifecycle.deletion : nil
+        self.init(
+            record: record, spec: spec, overrides: overrides, desired: desired, lastKnownGood: lastKnownGood, pruneHeld: pruneHeld)
+    }
+
+    /// What would be done, given what the container was seen to be. Pure.
+    func plan(from observed: ObservedContainer, lastSet: () -> [String: Setting.Value]) -> Plan.Container {
+        Plan.Container(
+            ctid: record.ctid, name: record.name, source: desired.source,
+            changes: Planner.changes(from: observed, to: desired, lastSet: lastSet),
+            unsupported: desired.state != .stopped ? desired.wish.unsupported : [], problem: lastKnownGood ?? pruneHeld)
+    }
+}

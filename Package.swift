@@ -72,12 +72,13 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "VZPlanTests", dependencies: ["VZModel", "VZPlan"], swiftSettings: strict),
         .testTarget(
-            name: "VZReconcilerTests", dependencies: ["VZModel", "VZManifest", "VZPlan", "VZIsolation", "VZReconciler"],
+            name: "VZReconcilerTests",
+            dependencies: ["VZModel", "VZManifest", "VZPlan", "VZIsolation", "VZReconciler", logging, serviceLifecycle],
             swiftSettings: strict),
         // Root and a real kernel: run natively (cgroup v1) and in the virtual machine (cgroup v2).
         .testTarget(
             name: "KernelTests",
-            dependencies: ["VZModel", "VZPlan", "VZKernel", "VZIsolation", "VZReconciler"],
+            dependencies: ["VZModel", "VZPlan", "VZKernel", "VZIsolation", "VZReconciler", logging],
             path: "Tests/Kernel", swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

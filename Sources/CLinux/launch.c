@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -112,6 +113,11 @@ static long write_proc(int pid, const char *name, const char *text) {
     long answer = write_all(fd, text);
     SYS1(SYS_close, fd);
     return answer;
+}
+
+static long limit_files(uint64_t soft, uint64_t hard) {
+    struct rlimit64 limit = {.rlim_cur = soft, .rlim_max = hard};
+    return SYS4(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, 0);
 }
 
 static long id_map_mount(int pid, int tree) {
@@ -274,6 +280,7 @@ static long perform(struct run *run, const struct vz_step *s) {
     case VZ_PIVOT_ROOT: return pivot_root_here();
     case VZ_OPEN_STDIO: return open_stdio(s->path);
     case VZ_SET_CAPS: return set_caps(s->caps);
+    case VZ_LIMIT_FILES: return limit_files(s->number, s->hard);
     case VZ_DEFAULT_SIGNALS: return default_signals();
     case VZ_CLOSE_ON_EXEC: return SYS3(SYS_close_range, s->number, ~0u, CLOSE_RANGE_CLOEXEC);
     case VZ_CONTROLLING_TTY: return SYS3(SYS_ioctl, s->fd, TIOCSCTTY, 0);

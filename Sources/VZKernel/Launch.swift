@@ -39,6 +39,7 @@ public enum Step: Sendable {
     case pivotRoot
     case openStandardStreams(String)
     case setCapabilities(Capabilities)
+    case limitOpenFiles(soft: UInt64, hard: UInt64)
     case defaultSignals
     case closeOnExec(from: Int32)
     case controllingTerminal(Descriptor)
@@ -58,6 +59,7 @@ public enum Step: Sendable {
         case .clone: "make the process and its namespaces (clone3)"
         case .joinGroup: "join the control group"
         case .writeProc(let name, let text): "write \"\(text.trimmedLine)\" to /proc/PID/\(name)"
+        case .limitOpenFiles(let soft, let hard): "set the limits of open files to \(soft) and \(hard) (RLIMIT_NOFILE)"
         case .idMap: "map the ids of the root mount (mount_setattr MOUNT_ATTR_IDMAP)"
         case .release, .awaitRelease: "hand over to the new process"
         case .awaitExec: "wait for the program to start"
@@ -146,6 +148,9 @@ private final class StepProgram {
         case .clone(let namespaces, let sibling, let group):
             set(&s, VZ_CLONE, fd: group?.raw ?? -1, number: namespaces.rawValue | (sibling ? UInt64(VZ_CLONE_PARENT) : 0))
         case .joinGroup(let group): set(&s, VZ_JOIN_GROUP, fd: group.raw)
+        case .limitOpenFiles(let soft, let hard):
+            set(&s, VZ_LIMIT_FILES, number: soft)
+            s.hard = hard
         case .idMap(let tree): set(&s, VZ_IDMAP, fd: tree.root.raw)
         case .release: set(&s, VZ_RELEASE)
         case .awaitExec: set(&s, VZ_AWAIT_EXEC)

@@ -12,4 +12,11 @@ public enum OwnProcess {
     /// One heap for all threads (mallopt(3), M_ARENA_MAX): each with one of its own keeps several times what a daemon of many idle
     /// threads uses. To be called before there are others.
     public static func useOneHeap() { vz_use_one_heap() }
+
+    /// How many open files this process may allow itself, and without privileges its children (getrlimit(2), RLIMIT_NOFILE).
+    public static var openFilesHardLimit: UInt64 {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return UInt64(limit.rlim_max)
+    }
 }

@@ -71,29 +71,3 @@ func table(_ rows: [[String]]) -> String {
         return line
     }.joined(separator: "\n")
 }
-
-/// `vzctl status`: OpenVZ's five words.
-struct Status: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Print one line: CTID, number, exist|deleted, mounted|unmounted, running|down.")
-
-    @Argument(help: "Name or CTID.")
-    var name: String
-
-    func run() throws {
-        try report {
-            let access = try NodeAccess(changing: false)
-            guard let target = try? access.target(name) else {
-                guard let ctid = ContainerID(text: name) else {
-                    _ = try access.target(name)
-                    return
-                }
-                print("CTID \(ctid) deleted unmounted down")
-                return
-            }
-            let seen = try access.node.core.observe(target.record.ctid).container
-            // A root is mounted in its own mount namespace, for as long as the container runs.
-            print("CTID \(target.record.ctid) exist \(seen.isRunning ? "mounted running" : "unmounted down")")
-        }
-    }
-}

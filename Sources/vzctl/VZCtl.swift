@@ -14,13 +14,14 @@ struct VZCtl: ParsableCommand {
         abstract: "Containers as their manifests say: check, plan, apply, look, and get in.",
         discussion: """
             Environment: VZ_CONFIG_DIR (/usr/lib/vz.d:/etc/vz.d:/run/vz.d), VZ_STATE_DIR (/var/lib/vz), VZ_RUN_DIR (/run/vz), \
-            VZ_CGROUP (vz).
-            Exit codes: 0 done, 1 failed, 64 usage, 65 invalid manifests, 66 cannot read, 75 locked: try again, 77 not root; \
+            VZ_CGROUP (vz), VZ_GROUP (vz): who may look without being root.
+            Exit codes: 0 done, 1 failed, 64 usage, 65 invalid manifests, 66 cannot read, 68 no such container, \
+            75 locked or not in time: try again, 77 not root; \
             OpenVZ's verbs answer OpenVZ's numbers: 31 not running, 91 no such template.
             """,
         subcommands: [
             Validate.self, Fmt.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, Drift.self, Diff.self, List.self,
-            Show.self, Status.self,
+            Show.self, Status.self, Events.self, History.self, Wait.self,
             Start.self, Stop.self, Restart.self, Hold.self, Release.self, Acknowledge.self, SetCommand.self, Confirm.self,
             Shutdown.self, TrashCommand.self,
             Exec.self, Enter.self, TemplateCommand.self, Import.self, Export.self, CapacityCommand.self,

@@ -40,7 +40,7 @@ struct VZD: AsyncParsableCommand {
     }
 
     func run() async throws {
-        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        LoggingSystem.bootstrap { DaemonLog.handler(label: $0) }
         var log = Logger(label: "vzd")
         log.logLevel = Logger.Level(rawValue: logLevel) ?? .info
         do {

@@ -1,4 +1,6 @@
 import Glibc
+import Logging
+import Synchronization
 import Testing
 import VZReconciler
 
@@ -141,5 +143,26 @@ extension Reading {
             if condition == .read { read = true }
         }
         return read
+    }
+}
+
+/// A log that keeps its lines: level and message, metadata behind it.
+final class RecordedLog: Sendable {
+    private let kept = Mutex<[String]>([])
+    var lines: [String] { kept.withLock { $0 } }
+    var logger: Logger { Logger(label: "test") { _ in Handler(log: self) } }
+
+    private struct Handler: LogHandler {
+        let log: RecordedLog
+        var logLevel = Logger.Level.trace
+        var metadata = Logger.Metadata()
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+        func log(event: LogEvent) {
+            let pairs = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
+            log.kept.withLock { $0.append("\(event.level) \(event.message)\(pairs)") }
+        }
     }
 }

@@ -34,6 +34,7 @@ enum vz_op {
     VZ_PIVOT_ROOT,       // the working directory becomes the root, the old root is detached
     VZ_OPEN_STDIO,       // path: opened read-write as 0, 1 and 2
     VZ_SET_CAPS,         // caps: cap_t that becomes permitted, effective; the bounding set is cut down to it; inheritable is empty
+    VZ_LIMIT_FILES,      // number, hard: soft and hard limit of open files (RLIMIT_NOFILE)
     VZ_DEFAULT_SIGNALS,  // nothing blocked, nothing ignored
     VZ_CLOSE_ON_EXEC,    // number: every descriptor from this one on
     VZ_CONTROLLING_TTY,  // fd: becomes the terminal of this new session
@@ -50,7 +51,7 @@ enum vz_op {
 struct vz_step {
     int32_t op;
     int32_t fd, fd2;
-    uint64_t number;
+    uint64_t number, hard;
     const char *path;
     const char *text;
     const char *const *list;  // pairs, or candidate paths; NULL-terminated

@@ -17,6 +17,13 @@ public struct ContainerStart: Sendable {
 
     public static let idCount: UInt32 = 65536
 
+    /// Of open files: what systemd gives the services of a host, and never more than we have ourselves. The daemon may have many more, and
+    /// programs that still use select(2), or close every descriptor that there could be, suffer from as many.
+    private static var fileLimits: Step {
+        let hard = min(OwnProcess.openFilesHardLimit, 524_288)
+        return .limitOpenFiles(soft: min(hard, 1024), hard: hard)
+    }
+
     /// Starts process 1 in `group` on `root`. It belongs to process 1 of the host from the first moment on.
     /// - Throws: `KernelError` naming the step that failed; then nothing is left.
     public func run(root: ContainerRoot, group: ControlGroup) throws(KernelError) -> PidFD {
@@ -26,10 +33,29 @@ public struct ContainerStart: Sendable {
         try tree.set(.noDevices)
         let devices = try ContainerDevices(base: idBase)
         let capabilities = try Capabilities(DefaultCapabilities.names)
-        return try Launcher.launch(
+        let process = try Launcher.launch(
             outer: outer(directory: directory, tree: tree, group: try group.openUnifiedDirectory()),
             inner: inner(
                 tree: tree, devices: devices, capabilities: capabilities, groups: try group.openTasksForJoining(unified: false)))
+        Self.stopSparing(group)
+        return process
+    }
+
+    /// Where the kernel is told to spare the daemon when memory is short, it shall not spare the container for having been started by it.
+    ///
+    /// Only now: before its exec the new process shares our memory, and what is set for one is set for all who share it.
+    private static func stopSparing(_ group: ControlGroup) {
+        guard let ours = try? KernelFile.read("/proc/self/oom_score_adj"), ours != "0" else { return }
+        // A pass that finds none has found those as well that were forked meanwhile. Whoever changes it back wants it so.
+        for _ in 0..<16 {
+            var isDone = true
+            for process in (try? group.processes()) ?? [] {
+                let file = "/proc/\(process)/oom_score_adj"
+                guard (try? KernelFile.read(file)) == ours, (try? KernelFile.write("0", to: file)) != nil else { continue }
+                isDone = false
+            }
+            if isDone { return }
+        }
     }
 
     /// Made with our identity: only we may write id maps, and map the ids of a mount of the host's.
@@ -39,7 +65,8 @@ public struct ContainerStart: Sendable {
         // without walking a path for which it has no permission.
         return [.changeDirectory(directory), .setEffectiveIDs(idBase)]
             + [.clone([.user, .mount, .pid, .network, .uts, .ipc], asChildOfCaller: false, into: group), .setEffectiveIDs(0)]
-            + [.writeProc(name: "uid_map", text: map), .writeProc(name: "gid_map", text: map), .idMap(tree), .release, .awaitExec]
+            + [.writeProc(name: "uid_map", text: map), .writeProc(name: "gid_map", text: map)]
+            + [.idMap(tree), .release, .awaitExec]
     }
 
     /// - Parameter groups: opened by us, which is what the kernel goes by.
@@ -60,7 +87,7 @@ public struct ContainerStart: Sendable {
             .mountNew(type: "sysfs", options: [], attributes: plain.union(.readOnly), at: "sys", below: tree),
             .mountNew(type: "mqueue", options: [], attributes: plain, at: "dev/mqueue", below: tree),
             .pivotRoot, .openStandardStreams("/dev/null"),
-            .setCapabilities(capabilities), .defaultSignals, .closeOnExec(from: 3),
+            .setCapabilities(capabilities), Self.fileLimits, .defaultSignals, .closeOnExec(from: 3),
             Program(parameters.`init`, environment: parameters.env).step,
         ]
     }

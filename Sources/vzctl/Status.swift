@@ -1,0 +1,49 @@
+internal import ArgumentParser
+internal import VZIsolation
+internal import VZKernel
+internal import VZModel
+internal import VZPlan
+internal import VZReconciler
+
+/// `vzctl status`: OpenVZ's five words, or everything that vzd knows.
+struct Status: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print one line: CTID, number, exist|deleted, mounted|unmounted, running|down.",
+        discussion: """
+            With --output json: the status file that vzd keeps, with health, sync, conditions and the last results. That needs no daemon, \
+            and no root for members of group vz. Exit codes: 0; 68 no such container; 77 not permitted.
+            """)
+
+    @Argument(help: "Name or CTID.")
+    var name: String
+
+    @Option(name: .shortAndLong, help: "text, the line; or json, all that is known.")
+    var output = OutputForm.text
+
+    func run() throws {
+        try report {
+            switch output {
+            case .text: try printLine()
+            case .json:
+                let access = LookAccess()
+                let ctid = try access.find(name).ctid
+                print(try access.reading(access.paths.status) { try access.status.text(of: ctid) }, terminator: "")
+            }
+        }
+    }
+
+    private func printLine() throws {
+        let access = try NodeAccess(changing: false)
+        guard let target = try? access.target(name) else {
+            guard let ctid = ContainerID(text: name) else {
+                _ = try access.target(name)
+                return
+            }
+            print("CTID \(ctid) deleted unmounted down")
+            return
+        }
+        let seen = try access.node.core.observe(target.record.ctid).container
+        // A root is mounted in its own mount namespace, for as long as the container runs.
+        print("CTID \(target.record.ctid) exist \(seen.isRunning ? "mounted running" : "unmounted down")")
+    }
+}

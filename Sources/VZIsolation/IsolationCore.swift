@@ -44,6 +44,8 @@ public struct IsolationCore: Sendable {
     /// The control group of a container, whether it is there or not.
     public func group(of ctid: ContainerID) throws(KernelError) -> ControlGroup { try tree.group(String(ctid.number)) }
 
+    public func rootExists(of ctid: ContainerID) -> Bool { ContainerRoot(ctid: ctid, paths: paths).exists }
+
     /// Looks at one container.
     /// - Parameter known: a process that was its process 1 at an earlier look; saves the search for it while it runs.
     public func observe(_ ctid: ContainerID, known: PidFD? = nil) throws(KernelError) -> Observation {

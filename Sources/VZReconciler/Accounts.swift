@@ -15,8 +15,11 @@ protocol Accounts: Sendable {
     /// A convergence is over, with or without success.
     func converged(_ outcome: Outcome)
 
-    /// Process 1 has ended by itself. - Parameter crashes: how many times in a row soon after its start; 0: it had lived.
-    func ended(_ target: Node.Target, crashes: Int, _ message: String)
+    /// Process 1 has ended by itself.
+    /// - Parameters:
+    ///   - crashes: how many times in a row soon after its start; 0: it had lived.
+    ///   - retry: when it is started again; `nil`: now.
+    func ended(_ target: Node.Target, crashes: Int, _ message: String, retry: Duration?)
 
     /// A change takes longer than it may.
     func stalled(_ target: Node.Target, _ change: Change)
@@ -24,7 +27,8 @@ protocol Accounts: Sendable {
     /// Something else that is worth knowing. - Parameter record: of the container that it is about, if there is one.
     func note(_ record: ContainerRecord?, _ level: NoteLevel, _ reason: String, _ message: String)
 
-    /// Whether these failure counters of a container's limits are others than those that were told last.
+    /// Whether there is something to say of a container for which nothing is to be done.
+    /// - Parameter failures: the failure counters of its limits now.
     func isNews(failures: [String: Int64], of ctid: ContainerID) -> Bool
 }
 

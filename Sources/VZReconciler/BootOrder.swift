@@ -52,9 +52,11 @@ struct BootStages {
 
 extension Node {
     /// Stops every container that runs, in the reverse order of the boot, those of one group at the same time.
-    /// - Parameter tell: is told each that was stopped, and each failure.
+    /// - Parameters:
+    ///   - books: what is done is put down in them.
+    ///   - tell: is told each that was stopped, and each failure.
     /// - Returns: how many could not be stopped.
-    public func stopAll(tell: @escaping @Sendable (String) -> Void) throws -> Int {
+    public func stopAll(in books: Books, tell: @escaping @Sendable (String) -> Void) throws -> Int {
         let look = try look(remembering: false)
         let running = look.targets.filter { look.present.contains($0.record.ctid) }
         let targets = Dictionary(running.map { ($0.record.ctid, $0) }, uniquingKeysWith: { first, _ in first })
@@ -64,7 +66,7 @@ extension Node {
             concurrently(group, threads: min(group.count, 64)) { [self] ctid in
                 guard let target = targets[ctid] else { return }
                 do {
-                    _ = try converge(target, Manner(stopping: .shutdown))
+                    _ = try converge(target, Manner(stopping: .shutdown), in: books)
                     tell("CT \(ctid) \(target.record.name) stopped")
                 } catch {
                     tell("CT \(ctid) \(target.record.name): \(error)")

@@ -45,10 +45,11 @@ extension Node {
     /// It is made anew and compared: manifests, records, overrides, what each container is seen to be, and the changes themselves.
     /// - Parameters:
     ///   - node: the id of this node before it was prepared for changes.
+    ///   - books: what is done is put down in them.
     ///   - done: called for each container that has something to do, with what was done and its process 1, or why it failed.
     /// - Throws: `StalePlan`, and whatever a look throws; nothing was done then.
     public func carryOut(
-        _ planned: PlanDocument, onceNode node: String?, _ manner: Manner = Manner(),
+        _ planned: PlanDocument, onceNode node: String?, _ manner: Manner = Manner(), in books: Books,
         done: (Plan.Container, Result<PidFD?, any Error>) -> Void
     ) throws {
         let busy = planned.containers.filter { $0.changes.contains { $0.held == nil } }
@@ -56,7 +57,13 @@ extension Node {
         defer { withExtendedLifetime(locks) {} }
         let now = try confirmed(planned, node)
         for (target, plan, observation) in now where busy.contains(where: { $0.ctid == plan.ctid }) {
-            done(plan, Result { try execute(plan, on: observation.handle, of: target, manner) })
+            done(
+                plan,
+                Result {
+                    try account(for: target, manner, planned.generation, in: books) { manner in
+                        (plan, try execute(plan, on: observation.handle, of: target, manner))
+                    }.1
+                })
         }
     }
 

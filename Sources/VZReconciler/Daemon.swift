@@ -44,13 +44,16 @@ public struct Daemon: Sendable {
         let watcher = DirectoryWatcher(paths: paths.manifests)
         let node = try Node(paths: paths)
         if try node.noteBoot() { try node.keepDown() }
-        let reconciler = try Reconciler(
-            node: node, log: log, stopTimeout: options.stopTimeout, accounts: LogAccounts(log: log))
+        let manager = ServiceManager(log: log)
+        ServiceManager.hideFromChildren()
+        let books = Books(paths: paths, actor: "vzd", log: log, manager: manager)
+        let reconciler = try Reconciler(node: node, log: log, stopTimeout: options.stopTimeout, accounts: books)
         services = [
             LoopService(
                 watcher: watcher, directories: paths.manifests, reconciler: reconciler, interval: options.interval, lock: lock,
                 log: log),
-            HangupService(reconciler: reconciler),
+            HangupService(reconciler: reconciler, books: books),
+            manager.service { reconciler.isAlive },
         ]
     }
 }
@@ -83,8 +86,12 @@ private struct LoopService: Service {
 /// SIGHUP: look at everything now.
 private struct HangupService: Service {
     let reconciler: Reconciler
+    let books: Books
 
     func run() async throws {
-        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() { reconciler.look(everything: true) }
+        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
+            books.reloading()
+            reconciler.look(everything: true)
+        }
     }
 }

@@ -1,6 +1,8 @@
-internal import VZKernel
+internal import Synchronization
+internal import VZIsolation
+public import VZKernel
 internal import VZModel
-internal import VZPlan
+public import VZPlan
 
 /// What became of one convergence of one container: all that status, events and the audit log are made from.
 struct Outcome: Sendable {
@@ -18,19 +20,105 @@ struct Outcome: Sendable {
     var error: String?
     /// When it will be tried again.
     var retry: Duration?
-    /// Whether process 1 runs now.
+    /// Whether process 1 runs now, and its number on the host.
     var isRunning = false
+    var process: Int32?
+    var rootExists = false
     /// Failure counters of the container's limits, by what they limit.
     var failures: [String: Int64] = [:]
     /// How many times in a row its init ended soon after its start.
     var crashes = 0
-    /// What has been going on for longer than it may.
-    var stalled: String?
 
     /// 8 hexadecimal digits.
     static func newID() -> String {
         let digits = String(UInt32.random(in: 0...UInt32.max), radix: 16)
         return String(repeating: "0", count: 8 - digits.count) + digits
+    }
+}
+
+extension Node {
+    /// Converges a container and has it put down in the books, with or without success.
+    /// - Parameters:
+    ///   - generation: of the manifests that it is done for.
+    ///   - crashes: how many times in a row its init ended soon after its start.
+    ///   - retry: answers, after a failure, when it will be tried again.
+    /// - Returns: the plan that was carried out, and process 1 afterwards.
+    func converge(
+        _ target: Target, known: PidFD? = nil, _ manner: Manner, for generation: String, in accounts: any Accounts,
+        crashes: Int = 0, retry: () -> Duration? = { nil }
+    ) throws -> (Plan.Container, PidFD?) {
+        try account(for: target, manner, generation, in: accounts, crashes: crashes, retry: retry) { manner in
+            try converge(target, known: known, manner)
+        }
+    }
+
+    /// Has what `work` does to a container put down in the books, with or without success.
+    func account(
+        for target: Target, _ manner: Manner, _ generation: String, in accounts: any Accounts, crashes: Int = 0,
+        retry: () -> Duration? = { nil }, work: (Manner) throws -> (Plan.Container, PidFD?)
+    ) throws -> (Plan.Container, PidFD?) {
+        let id = Outcome.newID()
+        var outcome = Outcome(id: id, target: target, generation: generation)
+        outcome.crashes = crashes
+        let steps = Steps()
+        var told = manner
+        told.begun = { change in
+            steps.begin(change)
+            manner.begun(change)
+        }
+        told.made = { change in
+            steps.end()
+            accounts.made(change, in: id, of: target.record)
+            manner.made(change)
+        }
+        defer {
+            outcome.made = steps.made
+            outcome.rootExists = core.rootExists(of: target.record.ctid)
+            accounts.converged(outcome)
+        }
+        do {
+            let (plan, process) = try work(told)
+            outcome.plan = plan
+            outcome.isRunning = process?.isRunning ?? false
+            outcome.process = outcome.isRunning ? process?.pid : nil
+            if outcome.isRunning { outcome.failures = failures(of: target.record.ctid) }
+            return (plan, process)
+        } catch {
+            outcome.error = "\(error)"
+            outcome.failedAt = steps.current
+            outcome.retry = retry()
+            if let seen = try? core.observe(target.record.ctid) {
+                outcome.plan = target.plan(from: seen.container) { [:] }
+                outcome.isRunning = seen.container.isRunning
+                outcome.process = seen.handle.process?.pid
+            }
+            throw error
+        }
+    }
+
+    /// Converges a container by hand, and has it put down in the books.
+    public func converge(_ target: Target, _ manner: Manner = Manner(), in books: Books) throws -> (Plan.Container, PidFD?) {
+        try converge(target, manner, for: "", in: books)
+    }
+
+    /// How often a container met its limits since its start.
+    func failures(of ctid: ContainerID) -> [String: Int64] {
+        guard let group = try? core.group(of: ctid) else { return [:] }
+        return (try? group.failures()) ?? [:]
+    }
+
+    /// The changes of one convergence, as they are made.
+    private final class Steps: Sendable {
+        private let state = Mutex<(current: Change?, made: [Change])>((nil, []))
+        var current: Change? { state.withLock { $0.current } }
+        var made: [Change] { state.withLock { $0.made } }
+        func begin(_ change: Change) { state.withLock { $0.current = change } }
+        func end() {
+            state.withLock { state in
+                if let change = state.current { state.made.append(change) }
+                state.current = nil
+            }
+        }
     }
 }
 

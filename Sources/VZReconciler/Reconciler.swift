@@ -183,9 +183,9 @@ final class Reconciler: Sendable {
     /// more than the look itself.
     private func isSettled(_ target: Node.Target) -> Bool {
         guard let known = exits.process(of: target.record.ctid), target.desired.state == .running,
-            let (plan, seen) = try? node.plan(target, known: known), plan.changes.isEmpty
+            let (plan, _) = try? node.plan(target, known: known), plan.changes.isEmpty
         else { return false }
-        return !accounts.isNews(failures: Self.failures(of: seen.handle.group), of: target.record.ctid)
+        return !accounts.isNews(failures: node.failures(of: target.record.ctid), of: target.record.ctid)
     }
 
     // MARK: Boot
@@ -224,56 +224,42 @@ final class Reconciler: Sendable {
             queue.add(.container(ctid), after: wait)
             return
         }
-        let id = Outcome.newID()
-        var outcome = Outcome(id: id, target: target, generation: generation)
-        let steps = Steps()
         var manner = Node.Manner(stopTimeout: stopTimeout)
         let timeout = stopTimeout ?? .seconds(target.spec.stopTimeout)
         manner.begun = { change in
-            steps.begin(change)
             let until = ContinuousClock.now + Deadline.of(change, stopTimeout: timeout)
             self.state.withLock { $0.progress[ctid, default: Progress()].step = (change, until) }
         }
         manner.made = { change in
-            steps.end()
-            self.accounts.made(change, in: id, of: target.record)
             if change.action == .start { self.state.withLock { $0.progress[ctid, default: Progress()].startedAt = .now } }
         }
+        var retry: Duration?
         do {
-            let (plan, process) = try node.converge(target, known: known, manner)
-            if let process { try exits.watch(process, of: ctid) }
-            outcome.plan = plan
-            outcome.isRunning = process?.isRunning ?? false
-            if outcome.isRunning, let group = try? node.core.group(of: ctid) { outcome.failures = Self.failures(of: group) }
-        } catch {
-            outcome.error = "\(error)"
-            outcome.failedAt = steps.current
-            outcome.retry = state.withLock { $0.progress[ctid, default: Progress()].backoff.fail() }
-        }
-        outcome.made = steps.made
-        outcome.crashes = state.withLock { state in
-            state.progress[ctid]?.step = nil
-            return state.progress[ctid]?.crashes ?? 0
-        }
-        accounts.converged(outcome)
-        if let retry = outcome.retry { queue.add(.container(ctid), after: retry) }
-    }
-
-    /// The changes of one convergence, as they are made.
-    private final class Steps: Sendable {
-        private let state = Mutex<(current: Change?, made: [Change])>((nil, []))
-        var current: Change? { state.withLock { $0.current } }
-        var made: [Change] { state.withLock { $0.made } }
-        func begin(_ change: Change) { state.withLock { $0.current = change } }
-        func end() {
-            state.withLock { state in
-                if let change = state.current { state.made.append(change) }
-                state.current = nil
+            let crashes = crashes(of: ctid, isRunning: known?.isRunning ?? false)
+            let (_, process) = try node.converge(target, known: known, manner, for: generation, in: accounts, crashes: crashes) {
+                retry = state.withLock { $0.progress[ctid, default: Progress()].backoff.fail() }
+                return retry
             }
+            if let process { try exits.watch(process, of: ctid) }
+        } catch {
+            // It is in the books.
         }
+        state.withLock { $0.progress[ctid]?.step = nil }
+        if let retry { queue.add(.container(ctid), after: retry) }
     }
 
-    private static func failures(of group: ControlGroup) -> [String: Int64] { (try? group.failures()) ?? [:] }
+    /// How many times in a row its init ended soon after its start; one that has lived since begins anew.
+    private func crashes(of ctid: ContainerID, isRunning: Bool) -> Int {
+        state.withLock { state in
+            guard var progress = state.progress[ctid] else { return 0 }
+            if isRunning, let start = progress.startedAt, ContinuousClock.now - start >= Self.shortLife {
+                progress.crashes = 0
+                progress.backoff.reset()
+                state.progress[ctid] = progress
+            }
+            return progress.crashes
+        }
+    }
 
     private func emptyTrash() {
         do {
@@ -319,11 +305,10 @@ final class Reconciler: Sendable {
         }
         let command = target.desired.start.`init`.joined(separator: " ")
         if let wait {
-            let message = "init (\(command)) ended too soon\(exit); next try in \(wait.text)"
-            accounts.ended(target, crashes: crashes, message)
+            accounts.ended(target, crashes: crashes, "init (\(command)) ended too soon\(exit)", retry: wait)
             queue.add(.container(ctid), after: wait)
         } else {
-            accounts.ended(target, crashes: 0, "init (\(command)) ended\(exit)")
+            accounts.ended(target, crashes: 0, "init (\(command)) ended\(exit)", retry: nil)
             queue.add(.container(ctid))
         }
     }

@@ -14,7 +14,8 @@ struct ApplyPlan {
         let id = try NodeAccess(changing: false).node.id
         let planned = try JSONDocument.read(
             PlanDocument.self, from: DocumentFile.read(path), path: path, what: "a plan", version: PlanDocument.formatVersion)
-        let node = try NodeAccess(changing: true).node
+        let access = try NodeAccess(changing: true)
+        let node = access.node
         guard !node.isShuttingDown else {
             throw Failure("the node is being shut down: vzctl shutdown --cancel to call it off", .temporary)
         }
@@ -22,7 +23,8 @@ struct ApplyPlan {
         var failed = 0
         var starts = FreshStarts()
         do {
-            try node.carryOut(planned, onceNode: id, Node.Manner(stopTimeout: stopTimeout.map { .seconds($0) })) { plan, result in
+            let manner = Node.Manner(stopTimeout: stopTimeout.map { .seconds($0) })
+            try node.carryOut(planned, onceNode: id, manner, in: access.books) { plan, result in
                 switch result {
                 case .success(let process):
                     done.append(plan)

@@ -161,9 +161,10 @@ struct Apply: ParsableCommand {
             var done: [Plan.Container] = []
             var failed = 0
             var starts = FreshStarts()
+            let (books, manner) = (access.books, Node.Manner(stopTimeout: stopTimeout.map { .seconds($0) }))
             for target in look.targets {
                 do {
-                    let (plan, process) = try node.converge(target, Node.Manner(stopTimeout: stopTimeout.map { .seconds($0) }))
+                    let (plan, process) = try node.converge(target, manner, in: books)
                     done.append(plan)
                     starts.note(plan, process)
                 } catch {
@@ -171,6 +172,7 @@ struct Apply: ParsableCommand {
                     failed += 1
                 }
             }
+            node.pokeDaemon()
             print(Plan(containers: done).text(verb: "Applied", generation: look.generation))
             failed += starts.endedTooSoon()
             if failed > 0 { throw Failure("\(failed) container\(failed == 1 ? "" : "s") failed; see above") }

@@ -51,7 +51,7 @@ struct SetCommand: ParsableCommand {
     /// Brings it into effect now when there is no daemon to do it.
     private func settle(_ access: NodeAccess, _ name: String) throws {
         if access.node.pokeDaemon() { return }
-        _ = try access.node.converge(access.target(name, remembering: true))
+        _ = try access.node.converge(access.target(name, remembering: true), in: access.books)
     }
 
     private struct Asked {

@@ -24,7 +24,7 @@ struct Shutdown: ParsableCommand {
                 access.node.pokeDaemon()
                 return
             }
-            let failed = try access.node.stopAll { say("vzctl: \($0)") }
+            let failed = try access.node.stopAll(in: access.books) { say("vzctl: \($0)") }
             if failed > 0 { throw Failure("\(failed) container\(failed == 1 ? "" : "s") did not stop; see above") }
         }
     }

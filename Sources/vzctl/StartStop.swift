@@ -30,7 +30,7 @@ struct Start: ParsableCommand {
             try access.node.setOverrides(of: target.record.ctid) {
                 $0.state = wanted == .running && !word.isTemporary ? nil : word.say(.running)
             }
-            let (plan, process) = try access.node.converge(access.target(name))
+            let (plan, process) = try access.node.converge(access.target(name), in: access.books)
             access.node.pokeDaemon()
             var starts = FreshStarts()
             starts.note(plan, process)
@@ -65,7 +65,7 @@ struct Stop: ParsableCommand {
             let target = try access.free(name)
             try access.node.setOverrides(of: target.record.ctid) { $0.state = word.say(.stopped) }
             let manner = Node.Manner(stopTimeout: fast ? .zero : timeout.map { .seconds($0) })
-            let (plan, _) = try access.node.converge(access.target(name), manner)
+            let (plan, _) = try access.node.converge(access.target(name), manner, in: access.books)
             access.node.pokeDaemon()
             say(
                 plan.changes.contains { $0.action == .stop }
@@ -95,7 +95,7 @@ struct Restart: ParsableCommand {
             }
             var manner = Node.Manner(stopTimeout: fast ? .zero : nil)
             manner.restarts = true
-            let (plan, process) = try access.node.converge(target, manner)
+            let (plan, process) = try access.node.converge(target, manner, in: access.books)
             access.node.pokeDaemon()
             var starts = FreshStarts()
             starts.note(plan, process)

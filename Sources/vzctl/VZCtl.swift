@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Glibc
+internal import Logging
 internal import VZIsolation
 internal import VZKernel
 internal import VZManifest
@@ -62,6 +63,13 @@ struct NodeAccess {
     init(changing: Bool) throws {
         guard geteuid() == 0 else { throw Failure("this verb needs root: run it as root", .notRoot) }
         node = try Node(paths: NodePaths(environment: Node.environment), preparing: changing)
+    }
+
+    /// What is done by hand is put down as such. The status files are the daemon's, when there is one.
+    var books: Books {
+        Books(
+            paths: node.paths, actor: "vzctl \(owner())", log: Logger(label: "vzctl") { _ in SwiftLogNoOpLogHandler() },
+            keepsStatus: !node.isDaemonRunning)
     }
 
     /// What the manifests and records say. What cannot be read of the records is told.

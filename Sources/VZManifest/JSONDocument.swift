@@ -77,6 +77,8 @@ public enum JSONDocument {
         case DecodingError.keyNotFound(let key, let context): return "\(place(context.codingPath, key)): expected a value, got none"
         case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context),
             DecodingError.dataCorrupted(let context):
+            // That it is JSON is known; what the decoder then calls none, without a place, is a number that does not fit its type.
+            if context.codingPath.isEmpty { return "a number in it is out of range" }
             return "\(place(context.codingPath)): \(Quoting.visible(context.debugDescription))"
         default: return Quoting.visible("\(error)")
         }

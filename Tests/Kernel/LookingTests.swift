@@ -10,6 +10,7 @@ import Testing
 @Suite(.serialized, .enabled(if: mayUseControlGroups)) struct LookingTests {
     @Test(arguments: [
         ["plan"], ["list"], ["show", "web"], ["show", "--origin", "web"], ["status", "web"], ["export", "web"], ["capacity"],
+        ["plan", "--json"], ["list", "-o", "json", "--full"], ["drift"], ["diff"],
     ])
     func nothingIsWritten(_ verb: [String]) throws {
         try withNode { node in
@@ -25,7 +26,8 @@ import Testing
 
             let (result, writes) = try traced(verb, node)
             #expect(writes == [], "\(verb)")
-            #expect(result.exit == .code(0) && !result.output.isEmpty, "\(result)")
+            let differs = verb == ["drift"] || verb == ["diff"]
+            #expect(result.exit == .code(differs ? 1 : 0) && !result.output.isEmpty, "\(result)")
             #expect(try files(node) == before)
             if verb != ["capacity"] {
                 for damage in ["records/101", "overrides/102"] {
@@ -36,14 +38,15 @@ import Testing
         }
     }
 
-    @Test(arguments: [["plan"], ["list"], ["status", "101"]])
+    @Test(arguments: [["plan"], ["list"], ["status", "101"], ["drift"], ["diff"], ["list", "-o", "json", "--full"]])
     func aNodeThatWasNeverUsedStaysSo(_ verb: [String]) throws {
         try withNode { node in
             try node.declare("web", "ctid: 101\ntemplate: busybox\n")
             try Command.run(["rm", "-rf", "--", node.paths.state, node.paths.run])
             let (result, writes) = try traced(verb, node)
             #expect(writes == [])
-            #expect(result.exit == .code(0) && result.output.contains("101"), "\(result)")
+            #expect(result.exit == .code(verb == ["diff"] ? 1 : 0), "\(result)")
+            #expect(result.output.contains("101") || verb == ["drift"], "\(result)")
             #expect(!TestFile.exists(node.paths.state) && !TestFile.exists(node.paths.run))
             #expect(try node.controlGroups.hierarchies.allSatisfy { try $0.openGroup(node.paths.controlGroup) == nil })
         }
@@ -61,52 +64,10 @@ import Testing
         }
     }
 
-    // MARK: strace
-
-    /// Runs a verb under strace: how it ended, and its system calls that write.
     private func traced(_ verb: [String], _ node: TestNode) throws -> (TestNode.Finished, [String]) {
-        let log = node.directory + "/strace"
-        let result = try node.run(
-            // It follows the container's processes, too, after vzctl has ended.
-            ["strace", "-D", "-f", "-q", "-s", "256", "-o", log, "-e", "trace=%file,%desc", "\(TestPlace.programs)/vzctl"] + verb)
-        try TestPlace.wait("strace tells the end of vzctl") {
-            let text = try TestFile.read(log)
-            return text.contains("\n\(text.prefix { $0 != " " }) +++ exited")
-        }
-        let calls = try TestFile.read(log).split(separator: "\n").compactMap(Self.call)
+        let (result, calls) = try SystemCall.traced(["\(TestPlace.programs)/vzctl"] + verb, node)
         #expect(calls.contains { $0.name == "openat" && $0.arguments.contains(node.paths.manifests[0]) }, "strace saw nothing")
         return (result, calls.filter(\.writes).map { "\($0.name)(\($0.arguments)" })
-    }
-
-    private struct Call {
-        var name: Substring
-        var arguments: Substring
-
-        var writes: Bool {
-            let word = name.drop { $0 == "f" || $0 == "l" }
-            switch true {
-            case name.hasPrefix("open"):
-                return ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC", "O_APPEND", "O_TMPFILE"].contains { arguments.contains($0) }
-            // To standard output and standard error.
-            case name == "write" || name == "writev": return !["1,", "2,"].contains { arguments.hasPrefix($0) }
-            default: return Self.writing.contains { word.hasPrefix($0) || name.hasPrefix($0) }
-            }
-        }
-
-        private static let writing = [
-            "creat", "pwrite", "mkdir", "mknod", "rename", "unlink", "rmdir", "link", "symlink", "chmod", "chown", "truncate",
-            "fallocate", "setxattr", "removexattr", "utime", "futimesat", "mount", "umount", "move_mount", "fsmount", "pivot_root",
-            "sendfile", "splice", "copy_file_range", "flock", "fsync", "fdatasync",
-        ]
-    }
-
-    /// `PID NAME(ARGUMENTS`; a resumed call was told before.
-    private static func call(_ line: Substring) -> Call? {
-        let text = line.drop { $0 != " " }.drop { $0 == " " }
-        guard let bracket = text.firstIndex(of: "("), !text.hasPrefix("<"), !text.hasPrefix("+"), !text.hasPrefix("-") else {
-            return nil
-        }
-        return Call(name: text[..<bracket], arguments: text[text.index(after: bracket)...])
     }
 
     /// Everything of a node's, with what would tell a change.

@@ -9,6 +9,9 @@ protocol Accounts: Sendable {
     /// All manifests were read. - Parameter isFirst: for the first time in the life of this process.
     func looked(_ look: Node.Look, isFirst: Bool)
 
+    /// A convergence has something to do: this is the first change.
+    func begun(_ change: Change, in reconcile: String, of target: Node.Target)
+
     /// A change was made.
     func made(_ change: Change, in reconcile: String, of record: ContainerRecord)
 

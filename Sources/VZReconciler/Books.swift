@@ -70,6 +70,13 @@ public final class Books: Accounts {
         if isFirst || isReloading { manager?.ready(text) } else if isNews { manager?.say(text) }
     }
 
+    func begun(_ change: Change, in reconcile: String, of target: Node.Target) {
+        let known = state.withLock { $0.facts[target.record.ctid] }
+        var facts = known ?? facts(of: Outcome(id: reconcile, target: target, generation: ""))
+        (facts.changes, facts.outcome, facts.reconcile) = ([change], .working, reconcile)
+        write(facts)
+    }
+
     func made(_ change: Change, in reconcile: String, of record: ContainerRecord) {
         log.info(
             "CT \(record.ctid) \(record.name): \(change.summary)",
@@ -131,7 +138,7 @@ public final class Books: Accounts {
         let said = target.overrides
         var facts = StatusFacts(
             ctid: record.ctid, name: record.name, source: target.desired.source, gitRevision: revision,
-            digest: ManifestDigest.of(target.spec), desired: target.desired.state,
+            digest: ManifestDigest.of(record.accepted), desired: target.desired.state,
             observed: outcome.error != nil && outcome.plan == nil && !outcome.isRunning
                 ? nil : outcome.isRunning ? .running : .stopped)
         facts.exists = outcome.rootExists

@@ -63,7 +63,7 @@ extension Node {
         let steps = Steps()
         var told = manner
         told.begun = { change in
-            steps.begin(change)
+            if steps.begin(change) { accounts.begun(change, in: id, of: target) }
             manner.begun(change)
         }
         told.made = { change in
@@ -112,7 +112,15 @@ extension Node {
         private let state = Mutex<(current: Change?, made: [Change])>((nil, []))
         var current: Change? { state.withLock { $0.current } }
         var made: [Change] { state.withLock { $0.made } }
-        func begin(_ change: Change) { state.withLock { $0.current = change } }
+        private let isFirst = Mutex(true)
+        /// - Returns: whether it is the first.
+        func begin(_ change: Change) -> Bool {
+            state.withLock { $0.current = change }
+            return isFirst.withLock { isFirst in
+                defer { isFirst = false }
+                return isFirst
+            }
+        }
         func end() {
             state.withLock { state in
                 if let change = state.current { state.made.append(change) }

@@ -169,7 +169,8 @@ public struct IsolationCore: Sendable {
         do throws(KernelError) {
             guard root.exists else {
                 throw KernelError(
-                    "start CT \(handle.ctid)", detail: "there is no root at \(root.path); give spec.template, or put a root there")
+                    "start CT \(handle.ctid)", detail: "there is no root at \(root.path); give spec.template, or put a root there"
+                ).waitingForInput
             }
             try handle.group.create()
             try handle.group.setLabel(Labels.name, Array(desired.name.utf8))

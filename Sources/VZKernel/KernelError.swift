@@ -12,10 +12,20 @@ public struct KernelError: Error, Equatable, Sendable, CustomStringConvertible {
     /// What was expected, or what to do about it; may be empty.
     public var detail: String
 
+    /// Whether trying again is in vain until somebody gives what is missing.
+    public var needsInput = false
+
     public init(_ action: String, errno: Int32 = 0, detail: String = "") {
         self.action = action
         self.errno = errno
         self.detail = detail
+    }
+
+    /// The same, known to be mended by new input alone.
+    public var waitingForInput: KernelError {
+        var error = self
+        error.needsInput = true
+        return error
     }
 
     public var description: String {

@@ -105,8 +105,10 @@ public final class Books: Accounts {
                 audit.append(
                     AuditEntry(change, of: record.ctid, name: record.name, reconcile: outcome.id, actor: actor, error: error))
             }
-            tell(record, .error, error, retry: outcome.retry, reconcile: outcome.id)
-            events.note(.warning, "Failed", error, of: record.ctid, name: record.name, reconcile: outcome.id, level: .debug)
+            if !outcome.needsInput { tell(record, .error, error, retry: outcome.retry, reconcile: outcome.id) }
+            events.note(
+                .warning, outcome.needsInput ? "NeedsInput" : "Failed", error, of: record.ctid, name: record.name,
+                reconcile: outcome.id, level: outcome.needsInput ? .error : .debug)
         }
         let plan = outcome.plan
         if let problem = plan?.problem { note(record, .warning, "NotAsDeclared", problem) }
@@ -151,6 +153,7 @@ public final class Books: Accounts {
         facts.override = said.isEmpty ? nil : said.summary.joined(separator: "; ")
         facts.hold = target.desired.hold
         facts.pruneHeld = target.pruneHeld
+        facts.stalled = outcome.needsInput ? outcome.error : nil
         facts.crashes = outcome.crashes
         facts.failures = outcome.failures
         return facts

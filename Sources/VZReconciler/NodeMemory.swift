@@ -166,8 +166,12 @@ extension Node {
 
     /// Asks the daemon to look at once. - Returns: whether there is one.
     @discardableResult
-    public func pokeDaemon() -> Bool {
-        guard isDaemonRunning, let pid = FileLock.holder(of: paths.run + "/vzd.lock") else { return false }
+    public func pokeDaemon() -> Bool { Self.pokeDaemon(of: paths) }
+
+    @discardableResult
+    public static func pokeDaemon(of paths: NodePaths) -> Bool {
+        let lock = paths.run + "/vzd.lock"
+        guard FileLock.isHeld(lock), let pid = FileLock.holder(of: lock) else { return false }
         return kill(pid, SIGHUP) == 0
     }
 }

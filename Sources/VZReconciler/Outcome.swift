@@ -20,6 +20,8 @@ struct Outcome: Sendable {
     var error: String?
     /// When it will be tried again.
     var retry: Duration?
+    /// Only new input mends it: it is not tried again by itself but at a look at everything.
+    var needsInput = false
     /// Whether process 1 runs now, and its number on the host.
     var isRunning = false
     var process: Int32?
@@ -86,7 +88,8 @@ extension Node {
         } catch {
             outcome.error = "\(error)"
             outcome.failedAt = steps.current
-            outcome.retry = retry()
+            outcome.needsInput = (error as? KernelError)?.needsInput ?? false
+            if !outcome.needsInput { outcome.retry = retry() }
             if let seen = try? core.observe(target.record.ctid) {
                 outcome.plan = target.plan(from: seen.container) { [:] }
                 outcome.isRunning = seen.container.isRunning

@@ -52,6 +52,8 @@ struct CreateTemplate: ParsableCommand {
             let store = try TemplateCommand.store()
             if let from { try store.create(name, from: from) } else { try store.createBusybox(name) }
             say("template \(name) made in \(store.directory)")
+            // Containers may have been waiting for it.
+            Node.pokeDaemon(of: NodePaths(environment: Node.environment))
         }
     }
 }

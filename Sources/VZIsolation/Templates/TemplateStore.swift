@@ -70,7 +70,7 @@ public struct TemplateStore: Sendable {
                 "find template \"\(name)\"", errno: ENOENT,
                 detail:
                     "looked for \(directory)/\(name) and \(name).tar[.gz|.xz|.zst]; make one with: vzctl template create \(name) --from PATH"
-            )
+            ).waitingForInput
         }
         guard template.isArchive else {
             try Command.run(["cp", "-aT", "--reflink=auto", "--", template.path, target])

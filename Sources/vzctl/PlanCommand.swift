@@ -48,7 +48,7 @@ struct PlanCommand: ParsableCommand {
     }
 
     func run() throws {
-        try report {
+        try report(failing: detailedExitcode ? .failed : nil) {
             let made = try state.map(offNode) ?? onNode()
             let look = made.look
             (look.diagnostics + look.warnings).forEach(say)
@@ -62,7 +62,7 @@ struct PlanCommand: ParsableCommand {
                 say("vzctl: \(finding)")
             }
             if !look.diagnostics.isEmpty {
-                throw Failure("there are invalid manifests; see above", detailedExitcode ? .failed : .invalidData)
+                throw Failure("there are invalid manifests; see above", .invalidData)
             }
             if detailedExitcode && !made.plan.isEmpty { throw ExitCode(ExitStatus.changes.rawValue) }
         }

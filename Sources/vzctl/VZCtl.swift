@@ -18,7 +18,8 @@ struct VZCtl: ParsableCommand {
             VZ_CGROUP (vz), VZ_GROUP (vz): who may look without being root.
             Exit codes: 0 done, 1 failed, 64 usage, 65 invalid manifests, 66 cannot read, 68 no such container, \
             75 locked or not in time: try again, 77 not root; \
-            OpenVZ's verbs answer OpenVZ's numbers: 31 not running, 91 no such template.
+            OpenVZ's verbs answer OpenVZ's numbers: 31 not running, 91 no such template; drift and diff those of diff(1): 1 different, \
+            2 failed.
             """,
         subcommands: [
             Validate.self, Fmt.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, Drift.self, Diff.self, List.self,

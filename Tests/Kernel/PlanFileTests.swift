@@ -209,6 +209,19 @@ import Testing
         }
     }
 
+    @Test func theDetailedExitCode() throws {
+        try withNode { node in
+            try declare(node)
+            #expect(try node.vzctl("plan", "--detailed-exitcode", "--json").exit == .code(2))
+            #expect(try node.vzctl("apply").exit == .code(0))
+            #expect(try node.vzctl("plan", "--detailed-exitcode").exit == .code(0))
+            try TestFile.write("kind: [", to: node.paths.manifests[0] + "/web.yaml")
+            #expect(try node.vzctl("plan").exit == .code(65))
+            #expect(try node.vzctl("plan", "--detailed-exitcode").exit == .code(1))
+            #expect(try node.vzctl("plan", "--detailed-exitcode", "--state", "/nonexistent").exit == .code(1))
+        }
+    }
+
     @Test func whatDoesNotGoTogether() throws {
         try withNode { node in
             for arguments in [

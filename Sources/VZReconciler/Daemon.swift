@@ -52,7 +52,7 @@ public struct Daemon: Sendable {
             LoopService(
                 watcher: watcher, directories: paths.manifests, reconciler: reconciler, interval: options.interval, lock: lock,
                 log: log),
-            HangupService(reconciler: reconciler, books: books),
+            HangupService(watcher: watcher, reconciler: reconciler, books: books),
             manager.service { reconciler.isAlive },
         ]
     }
@@ -74,6 +74,7 @@ private struct LoopService: Service {
         log.info("watching \(directories.joined(separator: ", "))")
         reconciler.look(everything: true)
         for await look in watcher.hints.looks(every: interval).cancelOnGracefulShutdown() {
+            if case .hints(let burst) = look { burst.notable.forEach(tell) }
             log.debug("look: \(look)")
             reconciler.look(everything: look == .timer)
         }
@@ -81,16 +82,22 @@ private struct LoopService: Service {
         await watcher.stop()
         withExtendedLifetime(lock) {}
     }
+
+    private func tell(_ hint: Hint) {
+        if case .rearmed = hint { log.info("\(hint)") } else { log.warning("\(hint)") }
+    }
 }
 
-/// SIGHUP: look at everything now.
+/// SIGHUP: look at everything now, wherever the directories' paths lead by now.
 private struct HangupService: Service {
+    let watcher: DirectoryWatcher
     let reconciler: Reconciler
     let books: Books
 
     func run() async throws {
         for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
             books.reloading()
+            watcher.lookAgain()
             reconciler.look(everything: true)
         }
     }

@@ -55,6 +55,17 @@ struct SettledTests {
         #expect(await burst.value == Burst(count: 12, latest: Self.hint(11)))
     }
 
+    @Test func whatIsMoreThanAChangeIsKept() async {
+        let settled = settled()
+        for hint in [Hint.started, Self.hint(1), .overflow, .rearmed("/etc/vz.d"), .overflow, Self.hint(2)] {
+            await feed.send(hint)
+        }
+        let burst = next(settled)
+        await clock.untilSomebodySleeps(until: .milliseconds(100))
+        clock.advance(to: .milliseconds(100))
+        #expect(await burst.value == Burst(count: 6, latest: Self.hint(2), notable: [.overflow, .rearmed("/etc/vz.d")]))
+    }
+
     @Test func whatComesWhileTheConsumerIsBusyIsOneBurst() async {
         let settled = settled()
         for number in 1...1000 { await feed.send(Self.hint(number)) }

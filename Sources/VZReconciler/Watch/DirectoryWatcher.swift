@@ -7,10 +7,10 @@ public import VZKernel
 /// Watched with each directory are the directories of drop-ins in it (`web.yaml.d`), as they come and go.
 ///
 /// `start()` returns when every directory that is there is watched: a change after that gives a hint. A directory that is missing,
-/// removed, moved, unmounted or replaced is armed again as soon as its path leads to a directory: within `retry` when it was
-/// missing; within `recheck` when the path silently leads elsewhere (a renamed parent, a mount over it, a re-pointed link). Hints
-/// are dropped only while others wait to be taken. The target of a symbolic link in the directory is not watched: re-read
-/// everything from time to time besides.
+/// removed, moved, unmounted or replaced is armed again as soon as its path leads to a directory: at once after a mount, within
+/// `retry` when it was missing; within `recheck`, or by `lookAgain()`, when the path silently leads elsewhere (a renamed parent, a
+/// re-pointed link). Hints are dropped only while others wait to be taken, and those of changes first. The target of a symbolic
+/// link in the directory is not watched: re-read everything from time to time besides.
 ///
 /// The library's state is global: a process has one started watcher at a time. Start it early, before descriptors are many and
 /// before other threads start programs (its descriptor is close-on-exec only an instant after it was opened).
@@ -69,6 +69,13 @@ public final class DirectoryWatcher: Sendable {
         try ready.get()
     }
 
+    /// Follows the paths again now, and arms what they lead to.
+    public func lookAgain() {
+        guard case .running(_, let stopper) = state.withLock({ $0 }) else { return }
+        // When the buffer is full it has been asked for already.
+        send(stopper.raw, [1], 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+    }
+
     /// Stops the thread, waits for its end, and closes everything. Once stopped, or never started, it does nothing.
     public func stop() async {
         let last = state.withLock { state in
@@ -108,7 +115,10 @@ public final class DirectoryWatcher: Sendable {
     ) -> @Sendable () -> Void {
         { [paths, retry, recheck, hint, end] in
             do throws(KernelError) {
-                var loop = try WatchLoop(paths: paths, retry: retry, recheck: recheck) { hint.yield($0) }
+                var loop = try WatchLoop(paths: paths, retry: retry, recheck: recheck) { new in
+                    // A change more or less is all the same.
+                    if case .dropped(let old) = hint.yield(new), old.isNotable { hint.yield(old) }
+                }
                 ready.resume(returning: .success(()))
                 loop.run(until: stop)
             } catch {

@@ -14,11 +14,19 @@ public enum Hint: Equatable, Sendable, CustomStringConvertible {
     /// The directory is watched again after it was missing, replaced or moved.
     case rearmed(String)
 
+    /// Whether it tells more than that something in a directory changed.
+    var isNotable: Bool {
+        switch self {
+        case .started, .change: false
+        case .overflow, .directoryLost, .rearmed: true
+        }
+    }
+
     public var description: String {
         switch self {
         case .started: "watches armed"
         case .change(let file): "\(file) changed"
-        case .overflow: "inotify queue overflowed"
+        case .overflow: "the inotify queue overflowed: events were lost, and everything is read again"
         case .directoryLost(let path): "\(path) is missing"
         case .rearmed(let path): "\(path) is watched again"
         }

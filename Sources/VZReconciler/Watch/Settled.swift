@@ -6,10 +6,13 @@ public struct Burst: Equatable, Sendable {
     public var count: Int
     /// The last of them.
     public var latest: Hint
+    /// Those that tell more than a change, each once, in their order.
+    public var notable: [Hint]
 
-    public init(count: Int, latest: Hint) {
+    public init(count: Int, latest: Hint, notable: [Hint] = []) {
         self.count = count
         self.latest = latest
+        self.notable = notable
     }
 }
 
@@ -29,7 +32,12 @@ struct BurstWindow<Instant: InstantProtocol> {
     mutating func record(_ hint: Hint, at now: Instant) {
         if first == nil { first = now }
         last = now
-        burst = Burst(count: (burst?.count ?? 0) + 1, latest: hint)
+        var next = burst ?? Burst(count: 0, latest: hint)
+        next.count += 1
+        next.latest = hint
+        // The bound is there for directories of drop-ins that come and go without end.
+        if hint.isNotable, next.notable.count < 100, !next.notable.contains(hint) { next.notable.append(hint) }
+        burst = next
     }
 
     /// When the burst is over as far as is known now, nil when there is none. It moves later with each hint, never earlier.

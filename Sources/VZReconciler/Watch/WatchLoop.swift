@@ -25,6 +25,8 @@ struct WatchLoop: ~Copyable {
     }
 
     private let tools: InotifyTools
+    /// Readable for poll(2) when a file system was mounted or unmounted; `nil` without /proc.
+    private let mounts: Descriptor?
     /// The directories as they were given, for the hints.
     private let names: [String]
     private let paths: [String]
@@ -41,6 +43,7 @@ struct WatchLoop: ~Copyable {
         paths: [String], retry: Duration, recheck: Duration, send: @escaping @Sendable (Hint) -> Void
     ) throws(KernelError) {
         tools = try InotifyTools()
+        mounts = try? Descriptor.open("/proc/self/mounts", O_RDONLY)
         // The library ends the name of a directory with a slash, but not that of a link to one: so that there is one form, it gets
         // the slash from us.
         self.paths = paths.map { $0.hasSuffix("/") ? $0 : $0 + "/" }
@@ -54,7 +57,7 @@ struct WatchLoop: ~Copyable {
         send(.started)
     }
 
-    /// Runs until the other end of `stop` is shut down.
+    /// Runs until the other end of `stop` is shut down. A byte from there asks to follow the paths again.
     mutating func run(until stop: Descriptor) {
         var drained = true
         while true {
@@ -62,12 +65,19 @@ struct WatchLoop: ~Copyable {
             var files = [
                 pollfd(fd: stop.raw, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: tools.descriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: mounts?.raw ?? -1, events: Int16(POLLPRI), revents: 0),
             ]
             poll(&files, nfds_t(files.count), drained ? Self.milliseconds(patience) : 0)
-            if files[0].revents != 0 { return }
+            if files[0].revents != 0, !Self.isAsked(stop) { return }
             drained = drain()
             if drained { mend() }
         }
+    }
+
+    /// Takes what was sent; `false` when it was the end.
+    private static func isAsked(_ stop: Descriptor) -> Bool {
+        var bytes = [UInt8](repeating: 0, count: 64)
+        return recv(stop.raw, &bytes, bytes.count, Int32(MSG_DONTWAIT)) > 0
     }
 
     /// Takes events until there are none, or a good many, so that a busy writer cannot keep us from stopping.
@@ -100,8 +110,8 @@ struct WatchLoop: ~Copyable {
 
     /// Arms again whatever is not watched, or watched in a place that its path no longer leads to.
     ///
-    /// Renaming a parent, mounting over the directory and re-pointing a symbolic link cause no event: they are found here, by
-    /// comparing where the path leads. The old watch is left alone then: it costs a needless hint at most.
+    /// Renaming a parent, mounting over the directory and re-pointing a symbolic link cause no inotify event: they are found here,
+    /// by comparing where the path leads. The old watch is left alone then: it costs a needless hint at most.
     private mutating func mend() {
         for index in paths.indices {
             if case .armed(let identity) = watches[index] {

@@ -10,6 +10,10 @@ public struct ManifestSet: Sendable {
     public private(set) var diagnostics: [Diagnostic] = []
     /// Why there is no valid container of a name that some document declares, by name.
     public private(set) var rejected: [String: String] = [:]
+    /// The files with a document whose name cannot be read: it may be anybody's.
+    public private(set) var nameless: Set<String> = []
+    /// The file with the `kind: Defaults` document that every container starts from, valid or not; `nil` when none is to be seen.
+    public private(set) var defaultsFile: String?
 
     /// The valid containers of all files, by name, and everything there is to tell, by place.
     public static func check(_ parsed: [ParsedManifest]) -> (valid: [ManifestDocument], diagnostics: [Diagnostic]) {
@@ -38,6 +42,12 @@ public struct ManifestSet: Sendable {
         }
         rejected = composer.rejected
         baseCount = composer.baseCount
+        for file in parsed {
+            let containers = file.declarations.filter { $0.kind == .container }
+            let isBroken = file.declarations.isEmpty && file.ownDiagnostics.contains { $0.severity == .error }
+            if isBroken || containers.contains(where: \.name.isEmpty) { nameless.insert(file.file) }
+            if let place = file.declarations.first(where: { $0.kind == .defaults })?.location { defaultsFile = place.file }
+        }
     }
 }
 

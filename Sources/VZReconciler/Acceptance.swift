@@ -50,14 +50,14 @@ public struct Acceptance: Equatable, Sendable {
     }
 
     /// What it means that a manifest's file is not there.
-    public enum Removal: Sendable {
+    public enum Removal: Equatable, Sendable {
         /// Its directory was read and has others: it was removed.
         case certain
         /// Its directory was read and is empty. That is how one removes the last manifest there, and also what an unmounted file
         /// system or a failed checkout looks like: believed when it is acknowledged.
         case emptied
-        /// Its directory could not be read.
-        case unknown
+        /// It cannot be told; why.
+        case unknown(String)
     }
 
     /// What was read.
@@ -72,6 +72,10 @@ public struct Acceptance: Equatable, Sendable {
         public var files: Set<String>
         /// What the absence of a file that is not there means.
         public var removal: @Sendable (String) -> Removal
+        /// Files with a mistake that hold, as far as one can tell, a document of any name.
+        public var nameless: Set<String> = []
+        /// Containers whose manifest has been gone only for a moment: it may be on its way from one file to another.
+        public var recent: Set<ContainerID> = []
         /// Of all that was read; what an acknowledgement names.
         public var generation = ""
         /// Whether an administrator said that this generation is meant.
@@ -101,13 +105,21 @@ public struct Acceptance: Equatable, Sendable {
             problems.append("\(document.location): no free CTID or id range is left on this node")
         }
         known = before.values.count { !$0.retired }
+        // A file with a mistake that no container is known from may hold what is missing elsewhere.
+        let stray =
+            input.nameless.isEmpty
+            ? nil : input.nameless.subtracting(before.values.filter { !$0.retired }.map(\.source.file)).min()
         for var record in places.records.values.sorted(by: { $0.ctid < $1.ctid }) {
             var entry = Entry(record: record)
             if !places.current.contains(record.ctid) && !record.retired {
                 entry.lastKnownGood = Self.fault(of: record, input)
-                if entry.lastKnownGood == nil { entry.pruneHeld = Self.reasonToKeep(record, input) }
-                record.retired = entry.lastKnownGood == nil && entry.pruneHeld == nil
-                if record.retired && record.accepted.lifecycle.deletion != .ignore { removed.insert(record.ctid) }
+                if entry.lastKnownGood == nil { entry.pruneHeld = Self.reasonToKeep(record, stray: stray, input) }
+                if entry.lastKnownGood == nil && entry.pruneHeld == nil {
+                    let isRecent = input.recent.contains(record.ctid) && !input.isAcknowledged
+                    if isRecent { entry.pruneHeld = "its manifest is gone from \(record.source.file); waiting for it to stay away" }
+                    record.retired = !isRecent
+                    if record.retired && record.accepted.lifecycle.deletion != .ignore { removed.insert(record.ctid) }
+                }
             }
             entry.record = record
             entries.append(entry)
@@ -179,19 +191,23 @@ public struct Acceptance: Equatable, Sendable {
         let file = record.source.file
         if let fault = input.faulty[file] { return fault }
         if let reason = input.rejected[record.name] { return reason }
-        let isUnknown = !input.files.contains(file) && input.removal(file) == .unknown
-        return isUnknown ? "\(file) is gone, but its directory cannot be read" : nil
+        guard !input.files.contains(file), case .unknown(let why) = input.removal(file) else { return nil }
+        return "\(file) is gone, which counts for nothing while this is so: \(why)"
     }
 
     /// Why a container whose manifest is not there stays as it is; `nil` when it was removed for certain.
-    private static func reasonToKeep(_ record: ContainerRecord, _ input: Input) -> String? {
+    private static func reasonToKeep(_ record: ContainerRecord, stray: String?, _ input: Input) -> String? {
         let file = record.source.file
         func held(_ why: String) -> String { "\(why): vzctl ack \(input.generation)" }
         // Taken out of a file that is there and good is as certain as a file that is gone from a directory with others.
         switch input.files.contains(file) ? .certain : input.removal(file) {
         case _ where input.isAcknowledged: return nil
         case .emptied: return held("\(file) is gone and its directory is empty, which by itself removes nothing; if that is meant")
-        case .certain, .unknown: return input.brake.map(held)
+        case .certain, .unknown:
+            return input.brake.map(held)
+                ?? stray.map {
+                    held("its manifest is gone from \(file) and may be in \($0), which has a mistake; mend that, or if it is meant")
+                }
         }
     }
 

@@ -10,15 +10,20 @@ struct Judgement {
     /// Why what disturbs must wait, when there is too much of it at once.
     var brake: String? { input.brake.map { "\($0): vzctl ack \(input.generation)" } }
 
-    /// - Parameter isRestart: whether a target as it is would be stopped and started again.
+    /// - Parameters:
+    ///   - recent: of the containers whose manifests are gone those whose removal is not believed yet.
+    ///   - isRestart: whether a target as it is would be stopped and started again.
     init(
         of input: Acceptance.Input, on node: Acceptance.Node, said: [ContainerID: Overrides], host: HostCapabilities,
-        isRestart: (Node.Target) -> Bool
+        recent: (Set<ContainerID>) -> Set<ContainerID> = { _ in [] }, isRestart: (Node.Target) -> Bool
     ) {
         (self.input, self.said, self.host) = (input, said, host)
         acceptance = Acceptance(of: input, on: node)
-        if let brake = reasonToBrake(isRestart) {
-            self.input.brake = brake
+        // What is not believed yet counts: many in small steps are many.
+        let brake = reasonToBrake(isRestart)
+        let recent = recent(acceptance.removed)
+        if brake != nil || !recent.isEmpty {
+            (self.input.brake, self.input.recent) = (brake, recent)
             accept(on: node)
         }
     }

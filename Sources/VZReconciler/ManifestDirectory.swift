@@ -27,7 +27,7 @@ public struct Reading: Equatable, Sendable {
         case empty
         /// It does not exist, and did not in any reading before.
         case absent
-        /// What it holds is not known: it is missing, unreadable, not trusted, or on another device than before.
+        /// What it holds is not known: it is missing, unreadable, not trusted, or on another device than before and not complete there.
         case unavailable(String)
     }
 
@@ -42,16 +42,26 @@ public struct Reading: Equatable, Sendable {
 
     public init() {}
 
+    /// The directories of which it is not known what they hold, each with the reason, sorted by path.
+    public var unavailable: [ManifestProblem] {
+        let all = conditions.compactMap { path, condition -> ManifestProblem? in
+            if case .unavailable(let reason) = condition { ManifestProblem(path: path, message: reason) } else { nil }
+        }
+        return all.sorted { $0.path < $1.path }
+    }
+
     /// What it means that a manifest, which once stood at `path`, stands nowhere now.
     public func removal(of path: String) -> Acceptance.Removal {
-        let unavailable = conditions.values.contains { if case .unavailable = $0 { true } else { false } }
-        guard !unavailable, let slash = path.lastIndex(of: "/") else { return .unknown }
+        if let first = unavailable.first { return .unknown("\(first)") }
+        guard let slash = path.lastIndex(of: "/") else { return .unknown("\(path) is in no directory of manifests") }
         // By name: a file that cannot be read masks those in lower directories too.
-        guard !problems.contains(where: { $0.path.hasSuffix(path[slash...]) }) else { return .unknown }
-        switch conditions[String(path[..<slash])] {
+        if let problem = problems.first(where: { $0.path.hasSuffix(path[slash...]) }) { return .unknown("\(problem)") }
+        let directory = path[..<slash]
+        switch conditions[String(directory)] {
         case .read: return .certain
         case .empty: return .emptied
-        default: return .unknown
+        case .absent: return .unknown("the directory \(directory) does not exist")
+        default: return .unknown("\(directory) is none of the directories of manifests")
         }
     }
 }
@@ -62,8 +72,9 @@ public struct Reading: Equatable, Sendable {
 /// disables it. The drop-ins of `web.yaml` are the manifests in the directories `web.yaml.d` beside it and in the other directories of
 /// the list, in the order of their names, with the same rules; one that cannot be read makes its manifest one that cannot.
 /// Read are regular files and symbolic links to them with a manifest's name, owned by root or by the reader and writable by nobody
-/// else, of 1 MiB at most. Between readings it remembers each directory's first device, and what files held that cannot have changed
-/// since, so that those are not opened again (`ManifestFileReader`).
+/// else, of 1 MiB at most, that nobody has open for writing. Between readings it remembers which directories were there,
+/// which manifests each had last and on which device, and what files held that cannot have changed since, so that those are not
+/// opened again (`ManifestFileReader`).
 public struct ManifestDirectory: Sendable {
     /// The largest manifest, in bytes.
     public static let sizeLimit = 1 << 20
@@ -75,10 +86,18 @@ public struct ManifestDirectory: Sendable {
     private let memory: ManifestFileReader.Memory
 
     private final class Remembered: Sendable {
-        let firstDevices = Mutex<[String: dev_t]>([:])
+        /// Those that were there at some time.
+        let directories = Mutex<Set<String>>([])
+        let lastContents = Mutex<[String: LastContents]>([:])
         let files = Mutex<[String: ManifestFileReader.Seen]>([:])
     }
     private let remembered = Remembered()
+
+    /// The names of manifests that a directory had when it last had any, and where that was.
+    private struct LastContents {
+        var device: dev_t
+        var names: [String]
+    }
 
     /// - Parameter paths: the directories from low to high priority.
     public init(paths: [String]) { self.init(paths: paths, asksOwner: true) }
@@ -239,7 +258,25 @@ public struct ManifestDirectory: Sendable {
         // A directory that goes away under our eyes looks as if its files were being removed.
         var status = stat()
         guard fstat(directory.raw, &status) == 0, status.st_nlink > 0 else { throw Unavailable("removed while being read") }
+        try compare(entries, of: path, on: status.st_dev)
         return (entries, dropIns)
+    }
+
+    /// An unmounted file system uncovers another directory, which is not to be taken for an emptied one. When it is mounted again it may
+    /// have another number, but it has its files.
+    private func compare(_ entries: [Entry], of path: String, on device: dev_t) throws(Unavailable) {
+        let last = remembered.lastContents.withLock { $0[path] }
+        if let last, last.device != device {
+            let names = Set(entries.map(\.name))
+            if let missing = last.names.filter({ !names.contains($0) }).min() {
+                throw Unavailable(
+                    "on another device than before, and without \(missing): was its file system unmounted? If it was moved for good, "
+                        + "restart vzd")
+            }
+        }
+        // An empty one may be the place where a file system is yet to be mounted.
+        guard !entries.isEmpty else { return }
+        remembered.lastContents.withLock { $0[path] = LastContents(device: device, names: entries.map(\.name)) }
     }
 
     /// The manifests in a directory of drop-ins; one entry with a problem when it cannot be read; `nil` when it is not there.
@@ -269,21 +306,13 @@ public struct ManifestDirectory: Sendable {
         do throws(KernelError) {
             directory = try Descriptor.open(path, O_RDONLY | O_DIRECTORY)
         } catch {
-            let seen = remembered.firstDevices.withLock { $0[path] != nil }
+            let seen = remembered.directories.withLock { $0.contains(path) }
             throw error.errno == ENOENT && !seen ? Unavailable(.absent) : Unavailable(KernelError.text(of: error.errno))
         }
         var status = stat()
         guard fstat(directory.raw, &status) == 0 else { throw Unavailable(KernelError.text(of: errno)) }
         if let distrust = reader.distrust(status) { throw Unavailable(distrust) }
-        let device = status.st_dev
-        let first = remembered.firstDevices.withLock { first in
-            first[path] = first[path] ?? device
-            return first[path]
-        }
-        guard first == device else {
-            throw Unavailable(
-                "on another device than at first: was its file system unmounted? If it was moved for good, restart the reader")
-        }
+        remembered.directories.withLock { _ = $0.insert(path) }
         return directory
     }
 }

@@ -81,6 +81,7 @@ struct ManifestFileReader {
             var before = stat()
             guard fstat(file.raw, &before) == 0 else { return .problem(KernelError.text(of: errno)) }
             if let objection = objection(to: before) { return .problem(objection) }
+            if asksOwner, Self.isOpenForWriting(file) { return .problem("is open for writing; it is read when it is closed") }
             let bytes = try file.readAll(limit: ManifestDirectory.sizeLimit, named: name)
             var after = stat()
             guard fstat(file.raw, &after) == 0, case (let old, let new) = (FileVersion(before), FileVersion(after)),
@@ -94,6 +95,19 @@ struct ManifestFileReader {
             return error.errno == ENOENT ? nil : .problem(error.errno == EFBIG ? Self.tooLarge : KernelError.text(of: error.errno))
         }
     }
+
+    /// Whether somebody is at a file: the half of it that is there may look like the whole.
+    ///
+    /// The kernel grants a lease on what nobody writes (fcntl(2)), until the descriptor is closed; a writer who comes meanwhile waits
+    /// for that. Where there are no leases, as on some network file systems, nobody can tell.
+    private static func isOpenForWriting(_ file: Descriptor) -> Bool {
+        // The signal that tells of such a writer, SIGIO, would end this process; this one is ignored.
+        guard fcntl(file.raw, setSignal, SIGURG) == 0 else { return false }
+        return fcntl(file.raw, setLease, F_RDLCK) != 0 && errno == EAGAIN
+    }
+
+    // <fcntl.h> has them for _GNU_SOURCE only: F_SETSIG and F_SETLEASE.
+    private static let (setSignal, setLease) = (Int32(10), Int32(1024))
 
     private static let nullDevice = dev_t(1 << 8 | 3)
 

@@ -19,11 +19,14 @@ public final class Node: Sendable {
     let overrides: HostStore
     /// What is remembered of the node as a whole.
     let host: HostStore
+    let doubts: Mutex<Doubts>
 
     /// Opens the node's stores and looks at the host.
-    /// - Parameter preparing: makes our control group, the stores and the place for locks. Without it the node can only be looked at,
-    ///   and nothing is opened for writing, made, removed or renamed; what is missing is empty.
-    public init(paths: NodePaths, preparing: Bool = true) throws {
+    /// - Parameters:
+    ///   - preparing: makes our control group, the stores and the place for locks. Without it the node can only be looked at, and nothing
+    ///     is opened for writing, made, removed or renamed; what is missing is empty.
+    ///   - patience: how long a manifest must have been gone, and nothing else have changed, before it counts as removed.
+    public init(paths: NodePaths, preparing: Bool = true, patience: Duration = .zero) throws {
         core = try IsolationCore(paths: paths, preparing: preparing)
         directory = ManifestDirectory(paths: paths.manifests)
         func store(_ path: String) throws(StoreError) -> HostStore {
@@ -32,6 +35,7 @@ public final class Node: Sendable {
         records = try store(paths.records)
         overrides = try store(paths.overrides)
         host = try store(paths.nodeRecords)
+        doubts = Mutex(Doubts(patience: patience))
         if preparing {
             try Descriptor.makeDirectories(paths.locks)
             try ensureID()
@@ -55,6 +59,8 @@ public final class Node: Sendable {
         public var generation = ""
         /// When the first override is over, in seconds since the epoch.
         public var nextEnd: Int64?
+        /// After how long what has gone counts as removed; `nil` when nothing has.
+        public var again: Duration?
         /// The digest of each manifest and drop-in.
         var digests: [PlanDocument.Input] = []
         /// Why what disturbs must wait, when there is too much of it at once.
@@ -71,17 +77,19 @@ public final class Node: Sendable {
     /// - Parameters:
     ///   - only: these manifests instead of the node's directories; then nothing counts as removed.
     ///   - remembering: writes down what was accepted. A plan does not.
-    public func look(only: [String]? = nil, remembering: Bool) throws -> Look {
+    ///   - removing: believes that what is gone was removed. Who is there for one container leaves that to others.
+    public func look(only: [String]? = nil, remembering: Bool, removing: Bool = true) throws -> Look {
         let reading = only.map(ManifestDirectory.read(given:)) ?? directory.read()
         let parsed = parse(reading, partial: only != nil)
         var input = parsed.input
         input.isAcknowledged = only == nil && acknowledged == input.generation
         let present = try core.present()
         let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
+        let faults = only == nil ? doubtDefaults(&input, parsed.defaultsFile, remembering: remembering) : []
         let memory = try remembered(present)
-        var judgement = Judgement(of: input, on: memory, said: said, host: core.host) { target in
-            (try? self.plan(target))?.0.isRestart ?? false
-        }
+        var judgement = Judgement(
+            of: input, on: memory, said: said, host: core.host, recent: { removing ? recent($0, input) : $0 },
+            isRestart: { (try? self.plan($0))?.0.isRestart ?? false })
         let damaged = recordCache.withLock { $0.damaged } + unreadable
         // It was for one generation, and one time: an empty directory looks the same the next time, and may be a mishap then.
         if remembering, only == nil, let acknowledged, acknowledged != input.generation { try? host.remove("acknowledgement") }
@@ -97,9 +105,9 @@ public final class Node: Sendable {
             "CT \($0): has a control group, but neither a manifest nor a record: it is left alone"
         }
         var look = Look(
-            diagnostics: parsed.diagnostics + judgement.acceptance.problems, warnings: parsed.warnings + strangers,
-            damaged: damaged,
-            present: Set(present), generation: input.generation, nextEnd: nextEnd)
+            diagnostics: parsed.diagnostics + faults + judgement.acceptance.problems, warnings: parsed.warnings + strangers,
+            damaged: damaged, present: Set(present), generation: input.generation, nextEnd: nextEnd,
+            again: only == nil ? again : nil)
         (look.digests, look.brake, look.unrecorded) = (parsed.digests, judgement.brake, memory.present)
         look.toRemember = judgement.acceptance.toRemember
         look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
@@ -214,7 +222,9 @@ public final class Node: Sendable {
     private func forget(_ record: ContainerRecord) throws {
         let name = String(record.ctid.number)
         if let item = try Trash(paths: paths).items().last(where: { $0.ctid == record.ctid }) {
-            try HostStore(directory: Trash(paths: paths).path(of: item)).write(record, "record")
+            // One that has a record is of another container that had this number.
+            let store = try HostStore(directory: Trash(paths: paths).path(of: item))
+            if try store.read(ContainerRecord.self, "record") == nil { try store.write(record, "record") }
         }
         try overrides.remove(name)
         try records.remove(name)
@@ -234,6 +244,8 @@ extension Node.Manner {
         desired.mustRestart = restarts
         guard let stopping else { return }
         (desired.state, desired.stateReason) = (.stopped, stopping)
+        // Also one that is let alone otherwise.
+        desired.removal = nil
     }
 }
 

@@ -5,6 +5,8 @@ internal import VZPlan
 /// What was made of a reading's bytes.
 struct ParsedManifests {
     var input: Acceptance.Input
+    /// Where the `kind: Defaults` document is.
+    var defaultsFile: String?
     var diagnostics: [String]
     var warnings: [String]
     /// Each file that decides what shall be, drop-ins among them, with the digest of its bytes.
@@ -40,9 +42,11 @@ struct ParsedManifests {
         input = Acceptance.Input(
             documents: set.documents, faulty: faulty, rejected: set.rejected,
             files: Set(reading.files.map(\.path) + reading.problems.map(\.path)),
-            removal: { partial ? .unknown : reading.removal(of: $0) })
+            removal: { partial ? .unknown("other manifests were asked for") : reading.removal(of: $0) })
+        input.nameless = set.nameless.intersection(faulty.keys).union(reading.problems.map(\.path))
+        defaultsFile = set.defaultsFile
         digests = files.flatMap(\.digests)
-        for problem in reading.problems {
+        for problem in reading.problems + reading.unavailable {
             var digest = Digest()
             digest.add(problem.message.utf8)
             digests.append(PlanDocument.Input(kind: "manifest", name: problem.path, digest: digest.text))
@@ -53,7 +57,9 @@ struct ParsedManifests {
             generation.add(part: file.digest)
         }
         input.generation = String(generation.text.prefix(12))
-        diagnostics = errors.map(\.description) + reading.problems.map(\.description)
+        diagnostics =
+            errors.map(\.description) + reading.problems.map(\.description)
+            + reading.unavailable.map { "\($0): no container is removed while this is so" }
         warnings = set.diagnostics.filter { $0.severity != .error }.map(\.description) + reading.orphans.map(\.description)
     }
 }

@@ -123,6 +123,7 @@ final class Reconciler: Sendable {
             return
         }
         if let end = look.nextEnd { queue.add(.look, after: .seconds(max(1, end - Timestamp.now))) }
+        if let again = look.again { queue.add(.look, after: again) }
         let changed = take(look)
         accounts.looked(look, isFirst: changed.isFirst)
         guard !node.isShuttingDown else { return }

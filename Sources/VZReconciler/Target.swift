@@ -38,7 +38,9 @@ extension Node.Target {
         desired.brake = brake
         desired.ignoredDrift = spec.lifecycle.ignoreDrift.map { String($0.dropFirst()).replacing("/", with: ".") }
         desired.hold = overrides.holdText(name: record.name) ?? (spec.lifecycle.hold ? "lifecycle.hold is set" : nil)
-        desired.removal = isRemoved ? spec.lifecycle.deletion : nil
+        // What is left running may still be stopped by hand.
+        let isLeft = spec.lifecycle.deletion != .ignore || overrides.state?.value != .stopped
+        desired.removal = isRemoved && isLeft ? spec.lifecycle.deletion : nil
         self.init(
             record: record, spec: spec, overrides: overrides, desired: desired, lastKnownGood: lastKnownGood, pruneHeld: pruneHeld)
     }

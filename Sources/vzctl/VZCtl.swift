@@ -74,15 +74,16 @@ struct NodeAccess {
     }
 
     /// What the manifests and records say. What cannot be read of the records is told.
-    func look(only: [String]? = nil, remembering: Bool = false) throws -> Node.Look {
-        let look = try node.look(only: only, remembering: remembering)
+    func look(only: [String]? = nil, remembering: Bool = false, removing: Bool = true) throws -> Node.Look {
+        let look = try node.look(only: only, remembering: remembering, removing: removing)
         for damage in look.damaged { say("vzctl: \(damage)") }
         return look
     }
 
     /// The container of that name or CTID, by the manifests and records as they stand.
     func target(_ name: String, remembering: Bool = false) throws -> Node.Target {
-        try target(name, in: look(remembering: remembering))
+        // Whether others were removed is for those to say who look at everything.
+        try target(name, in: look(remembering: remembering, removing: !remembering))
     }
 
     func target(_ name: String, in look: Node.Look) throws -> Node.Target {

@@ -92,9 +92,9 @@ import VZReconciler
     }
 
     @Test func anUnreadableDirectoryRemovesNothing() throws {
-        let accepted = accept([], files: [], removal: .unknown, records: [try record("web", 101)])
+        let accepted = accept([], files: [], removal: .unknown("unmounted"), records: [try record("web", 101)])
         #expect(!accepted.entries[0].record.retired)
-        #expect(accepted.entries[0].lastKnownGood?.contains("cannot be read") == true)
+        #expect(accepted.entries[0].lastKnownGood == "a.yaml is gone, which counts for nothing while this is so: unmounted")
     }
 
     @Test func anEmptiedDirectoryRemovesNothingUnlessThatIsMeant() throws {
@@ -108,7 +108,7 @@ import VZReconciler
             #expect(meant.entries.allSatisfy { $0.record.retired && $0.pruneHeld == nil })
             #expect(meant.removed.count == count)
         }
-        let unknown = accept([], files: [], removal: .unknown, records: records, acknowledged: true)
+        let unknown = accept([], files: [], removal: .unknown("unmounted"), records: records, acknowledged: true)
         #expect(unknown.removed.isEmpty, "what cannot be read is never believed")
     }
 
@@ -119,6 +119,32 @@ import VZReconciler
         #expect(held.entries[0].record.accepted.cpuunits == 5000)
         #expect(held.removed.isEmpty)
         #expect(held.known == 2)
+    }
+
+    @Test func aRemovalOfThisMomentIsNotBelieved() throws {
+        let records = [try record("web", 101)]
+        var input = Acceptance.Input(documents: [], files: ["b.yaml"], removal: { _ in .certain })
+        #expect(Acceptance(of: input, on: .init(records: records)).removed == [try id(101)])
+        input.recent = [try id(101)]
+        let waiting = Acceptance(of: input, on: .init(records: records))
+        #expect(waiting.removed.isEmpty && !waiting.entries[0].record.retired)
+        #expect(waiting.entries[0].pruneHeld == "its manifest is gone from a.yaml; waiting for it to stay away")
+        input.isAcknowledged = true
+        #expect(Acceptance(of: input, on: .init(records: records)).removed == [try id(101)])
+    }
+
+    @Test func aFileWithAMistakeThatNobodyIsKnownFromMayHoldWhatIsMissing() throws {
+        let records = [try record("web", 101), try record("db", 102, from: "b.yaml", base: 0x7001_0000)]
+        var input = Acceptance.Input(
+            documents: [], faulty: ["new.yaml": "new.yaml:1:1: a mistake"], files: ["new.yaml"], removal: { _ in .certain })
+        #expect(Acceptance(of: input, on: .init(records: records)).removed.count == 2, "it is somebody else's")
+        input.nameless = ["new.yaml"]
+        let held = Acceptance(of: input, on: .init(records: records))
+        #expect(held.removed.isEmpty)
+        #expect(held.entries.allSatisfy { $0.pruneHeld?.contains("may be in new.yaml, which has a mistake") == true })
+        // What has a mistake now and held a container before is no stranger.
+        (input.nameless, input.faulty, input.files) = (["a.yaml"], ["a.yaml": "a.yaml:1:1: a mistake"], ["a.yaml"])
+        #expect(Acceptance(of: input, on: .init(records: records)).removed == [try id(102)])
     }
 
     @Test(arguments: [(0, 3), (3, 3), (15, 3), (19, 3), (20, 4), (1000, 200)])

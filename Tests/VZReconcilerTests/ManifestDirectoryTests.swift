@@ -54,8 +54,8 @@ struct ManifestDirectoryTests {
         let reading = all.read()
         #expect(reading.files.isEmpty)
         #expect(reading.problems.map(\.path) == ["\(high)/web.yaml"])
-        #expect(reading.removal(of: "\(high)/web.yaml") == .unknown)
-        #expect(reading.removal(of: "\(low)/web.yaml") == .unknown, "it is masked, not removed")
+        #expect(reading.removal(of: "\(high)/web.yaml").isUnknown)
+        #expect(reading.removal(of: "\(low)/web.yaml").isUnknown, "it is masked, not removed")
         #expect(reading.removal(of: "\(low)/db.yaml") == .certain)
     }
 
@@ -222,7 +222,7 @@ struct ManifestDirectoryTests {
                         "its drop-in \(low)/web.yaml.d/1.yaml cannot be read: expected to be writable by its owner only, got mode 666: "
                         + "chmod go-w it")
             ])
-        #expect(reading.removal(of: "\(low)/web.yaml") == .unknown)
+        #expect(reading.removal(of: "\(low)/web.yaml").isUnknown)
         // Whose it is matters to nobody who only checks it.
         #expect(ManifestDirectory.read(given: [low]).files.map(\.dropIns.count) == [0, 1])
 
@@ -265,13 +265,13 @@ struct ManifestDirectoryTests {
         #expect(reading.trusted)
         #expect(reading.removal(of: "\(low)/gone.yaml") == .certain)
         #expect(reading.removal(of: "\(middle)/gone.yaml") == .emptied)
-        #expect(reading.removal(of: "\(temporary.path)/none/gone.yaml") == .unknown)
-        #expect(reading.removal(of: "/elsewhere/gone.yaml") == .unknown)
+        #expect(reading.removal(of: "\(temporary.path)/none/gone.yaml").isUnknown)
+        #expect(reading.removal(of: "/elsewhere/gone.yaml").isUnknown)
 
         try #require(rmdir(middle) == 0)
         reading = directory.read()
         #expect(reason(reading, middle) == "No such file or directory")
-        #expect(!reading.trusted && reading.removal(of: "\(low)/gone.yaml") == .unknown)
+        #expect(!reading.trusted && reading.removal(of: "\(low)/gone.yaml").isUnknown)
         #expect(reading.files.map(\.path) == ["\(low)/web.yaml"])
 
         try #require(mkdir(middle, 0o755) == 0)
@@ -319,16 +319,37 @@ struct ManifestDirectoryTests {
         let elsewhere = try TemporaryDirectory(in: "/dev/shm")
         let path = "\(temporary.path)/link"
         try put("x", "\(low)/web.yaml")
-        try put("x", "\(elsewhere.path)/web.yaml")
+        try put("x", "\(elsewhere.path)/db.yaml")
         try #require(symlink(low, path) == 0)
         let directory = ManifestDirectory(paths: [path])
         #expect(directory.read().trusted)
         try shell("ln -sfn \(elsewhere.path) \(path)")
         let reading = directory.read()
         #expect(reading.files.isEmpty && !reading.trusted)
-        #expect(reason(reading, path)?.hasPrefix("on another device than at first") == true)
+        #expect(reason(reading, path)?.hasPrefix("on another device than before, and without web.yaml") == true)
         try shell("ln -sfn \(low) \(path)")
         #expect(directory.read().trusted)
+        // Complete, it is the same wherever it is.
+        try put("x", "\(elsewhere.path)/web.yaml")
+        try shell("ln -sfn \(elsewhere.path) \(path)")
+        #expect(directory.read().trusted)
+        try shell("ln -sfn \(low) \(path)")
+        #expect(reason(directory.read(), path)?.contains("without db.yaml") == true)
+    }
+
+    /// What is there so far may look like the whole.
+    @Test func aFileThatIsOpenForWritingIsAProblem() throws {
+        try put("x", "\(low)/web.yaml")
+        let file = open("\(low)/web.yaml", O_WRONLY | O_APPEND | O_CLOEXEC)
+        try #require(file >= 0)
+        #expect(
+            all.read().problems == [
+                ManifestProblem(path: "\(low)/web.yaml", message: "is open for writing; it is read when it is closed")
+            ])
+        // Whoever gives it by name knows.
+        #expect(ManifestDirectory.read(given: ["\(low)/web.yaml"]).problems.isEmpty)
+        close(file)
+        #expect(all.read().files.map(\.path) == ["\(low)/web.yaml"])
     }
 
     @Test func aSlashAtTheEndMakesNoDifference() throws {

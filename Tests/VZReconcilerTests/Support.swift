@@ -166,3 +166,7 @@ final class RecordedLog: Sendable {
         }
     }
 }
+
+extension Acceptance.Removal {
+    var isUnknown: Bool { if case .unknown = self { true } else { false } }
+}

@@ -16,6 +16,8 @@ public final class Node: Sendable {
     private let cache = Mutex(ManifestCache<ParsedManifests.File>())
     let records: HostStore
     private let recordCache = Mutex(RecordCache())
+    /// The last look, and what it came from.
+    private let last = Mutex<(inputs: Inputs, look: Look)?>(nil)
     let overrides: HostStore
     /// What is remembered of the node as a whole.
     let host: HostStore
@@ -73,6 +75,18 @@ public final class Node: Sendable {
 
     // MARK: Looking
 
+    /// Everything that a look at the whole node depends on, but for what is asked of the kernel: when these are as before, so is the
+    /// look.
+    private struct Inputs: Equatable {
+        var reading: Reading
+        /// `RecordCache.version`.
+        var records: Int
+        var present: [ContainerID]
+        var said: [ContainerID: Overrides]
+        var nextEnd: Int64?
+        var acknowledged: String?
+    }
+
     /// Reads all manifests and what is remembered, and says what shall be.
     /// - Parameters:
     ///   - only: these manifests instead of the node's directories; then nothing counts as removed.
@@ -80,23 +94,31 @@ public final class Node: Sendable {
     ///   - removing: believes that what is gone was removed. Who is there for one container leaves that to others.
     public func look(only: [String]? = nil, remembering: Bool, removing: Bool = true) throws -> Look {
         let reading = only.map(ManifestDirectory.read(given:)) ?? directory.read()
+        let present = try core.present()
+        let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
+        let (acknowledged, cache) = (acknowledged, try updatedRecords())
+        let damaged = cache.damaged + unreadable
+        let inputs = Inputs(
+            reading: reading, records: cache.version, present: present, said: said, nextEnd: nextEnd, acknowledged: acknowledged)
+        if only == nil, damaged.isEmpty, let same = last.withLock({ $0?.inputs == inputs ? $0?.look : nil }) { return same }
         let parsed = parse(reading, partial: only != nil)
         var input = parsed.input
         input.isAcknowledged = only == nil && acknowledged == input.generation
-        let present = try core.present()
-        let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
         let faults = only == nil ? doubtDefaults(&input, parsed.defaultsFile, remembering: remembering) : []
-        let memory = try remembered(present)
+        let memory = known(cache.records, present)
+        var hasAsked = !memory.present.isEmpty
         var judgement = Judgement(
             of: input, on: memory, said: said, host: core.host, recent: { removing ? recent($0, input) : $0 },
-            isRestart: { (try? self.plan($0))?.0.isRestart ?? false })
-        let damaged = recordCache.withLock { $0.damaged } + unreadable
+            isRestart: { target in
+                hasAsked = true
+                return (try? self.plan(target))?.0.isRestart ?? false
+            })
         // It was for one generation, and one time: an empty directory looks the same the next time, and may be a mishap then.
         if remembering, only == nil, let acknowledged, acknowledged != input.generation { try? host.remove("acknowledgement") }
         if remembering && !judgement.acceptance.toRemember.isEmpty {
             let lock = try lockRecords()
             // Somebody else may have remembered something meanwhile.
-            judgement.accept(on: try remembered(present))
+            judgement.accept(on: known(try updatedRecords().records, present))
             try remember(judgement.acceptance.toRemember)
             withExtendedLifetime(lock) {}
         }
@@ -112,6 +134,11 @@ public final class Node: Sendable {
         look.toRemember = judgement.acceptance.toRemember
         look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
         look.targets = judgement.targets(named: only == nil ? nil : Set(input.documents.map(\.spec.name)))
+        // What was written or moved away just now is looked at again, and so is what the kernel was asked about.
+        let stands =
+            only == nil && remembering && removing && !hasAsked && look.again == nil && look.toRemember.isEmpty && damaged.isEmpty
+            && (acknowledged ?? input.generation) == input.generation
+        last.withLock { $0 = stands ? (inputs, look) : nil }
         return look
     }
 
@@ -123,8 +150,15 @@ public final class Node: Sendable {
         return ParsedManifests(files, of: reading, partial: partial)
     }
 
-    private func remembered(_ containers: [ContainerID]) throws -> Acceptance.Node {
-        let list = try recordCache.withLock { cache in try cache.update(from: records, in: paths.records) }
+    private func updatedRecords() throws(StoreError) -> RecordCache {
+        try recordCache.withLock { cache throws(StoreError) in
+            try cache.update(from: records, in: paths.records)
+            return cache
+        }
+    }
+
+    /// What is known of the node: the records, and of containers without one what the kernel tells.
+    private func known(_ list: [ContainerRecord], _ containers: [ContainerID]) -> Acceptance.Node {
         let known = Set(list.map(\.ctid))
         let present = containers.filter { !known.contains($0) }.map { ctid in
             let process = try? core.observe(ctid).handle.process

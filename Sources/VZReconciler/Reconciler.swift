@@ -31,6 +31,8 @@ final class Reconciler: Sendable {
 
     private struct State {
         var targets: [ContainerID: Node.Target] = [:]
+        /// The same, as the last look gave them.
+        var latest: [Node.Target] = []
         var progress: [ContainerID: Progress] = [:]
         var diagnostics: [String] = []
         var warnings: [String] = []
@@ -146,7 +148,9 @@ final class Reconciler: Sendable {
         var ended: [Node.Target] = []
         let (changed, isFirst, news, warnings) = state.withLock { state -> (Set<ContainerID>, Bool, [String], [String]) in
             var changed: Set<ContainerID> = []
-            for target in look.targets {
+            // A look without a change shares its targets with the one before, which makes this a comparison of addresses.
+            let isSame = state.latest == look.targets
+            for target in isSame ? [] : look.targets {
                 let ctid = target.record.ctid
                 guard state.targets[ctid] != target else { continue }
                 if let before = state.targets[ctid], before.overrides.trial != nil, target.overrides.trial == nil {
@@ -157,11 +161,15 @@ final class Reconciler: Sendable {
                 state.progress[ctid]?.backoff.reset()
                 state.progress[ctid]?.crashes = 0
             }
-            state.targets = Dictionary(look.targets.map { ($0.record.ctid, $0) }, uniquingKeysWith: { first, _ in first })
-            for ctid in state.progress.keys where state.targets[ctid] == nil { state.progress[ctid] = nil }
-            let news = look.diagnostics.filter { !state.diagnostics.contains($0) }
+            if !isSame {
+                state.targets = Dictionary(look.targets.map { ($0.record.ctid, $0) }, uniquingKeysWith: { first, _ in first })
+                for ctid in state.progress.keys where state.targets[ctid] == nil { state.progress[ctid] = nil }
+                state.latest = look.targets
+            }
+            let told = Set(state.diagnostics + state.warnings)
+            let news = look.diagnostics.filter { !told.contains($0) }
             let all = look.warnings + look.damaged
-            let warnings = all.filter { !state.warnings.contains($0) }
+            let warnings = all.filter { !told.contains($0) }
             (state.diagnostics, state.warnings, state.generation) = (look.diagnostics, all, look.generation)
             return (changed, state.stages == nil, news, warnings)
         }
@@ -174,7 +182,7 @@ final class Reconciler: Sendable {
                 before.record, isKept ? .info : .warning, isKept ? "TrialConfirmed" : "TrialRolledBack",
                 isKept ? "the manifest on trial was confirmed" : "the trial is over: back to the manifest before")
         }
-        for target in look.targets where target.lastKnownGood != nil && !news.isEmpty {
+        for target in news.isEmpty ? [] : look.targets where target.lastKnownGood != nil {
             accounts.note(target.record, .warning, "LastKnownGood", "the last accepted manifest stays in force")
         }
         return (changed, isFirst)

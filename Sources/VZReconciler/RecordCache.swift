@@ -19,7 +19,13 @@ struct RecordCache: Sendable {
     private(set) var damaged: [String] = []
 
     /// All records that can be read. One that cannot is lost: the store moves it aside, and it is made anew from what is seen.
-    mutating func update(from store: HostStore, in directory: String) throws(StoreError) -> [ContainerRecord] {
+    private(set) var records: [ContainerRecord] = []
+    /// Another whenever `records` may be others.
+    private(set) var version = 0
+
+    /// Brings the records up to those of the store.
+    mutating func update(from store: HostStore, in directory: String) throws(StoreError) {
+        var isSame = true
         var next: [String: (fingerprint: Fingerprint, record: ContainerRecord)] = [:]
         damaged = []
         for name in try store.names() {
@@ -28,13 +34,16 @@ struct RecordCache: Sendable {
                 next[name] = same
                 continue
             }
+            isSame = false
             do throws(StoreError) {
                 if let record = try store.read(ContainerRecord.self, name) { next[name] = (fingerprint, record) }
             } catch {
                 damaged.append(error.message)
             }
         }
+        if isSame && next.count == known.count { return }
         known = next
-        return next.values.map(\.record)
+        records = next.values.map(\.record)
+        version += 1
     }
 }

@@ -194,6 +194,7 @@ struct ManifestReuseTests {
     @Test(.enabled(if: access("/dev/shm", W_OK) == 0, "needs a tmpfs"))
     func whatLeavesNoTimeIsSeenWhenTheMemoryIsOver() throws {
         let place = try TemporaryDirectory(in: "/dev/shm")
+        defer { withExtendedLifetime(place) {} }
         let directory = ManifestDirectory(
             paths: [place.path], memory: .init(lasts: .milliseconds(50), begins: .milliseconds(30)))
         let file = "\(place.path)/web.yaml"

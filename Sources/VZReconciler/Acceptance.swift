@@ -140,6 +140,7 @@ public struct Acceptance: Equatable, Sendable {
         private var takenIDs: Set<ContainerID>
         private var takenRanges: Set<UInt32>
         private var next = ContainerID.range.lowerBound
+        private var nextRange = IDRange.first
 
         init(_ node: Node, asked: [ContainerID]) {
             records = Dictionary(node.records.map { ($0.ctid, $0) }, uniquingKeysWith: { first, _ in first })
@@ -168,10 +169,12 @@ public struct Acceptance: Equatable, Sendable {
             // One that runs without a record keeps what it runs with: its record was lost.
             let running = spec.ctid.map { presentByID[$0] } ?? presentByName[spec.name]
             guard let ctid = spec.ctid ?? running?.ctid ?? allocate(),
-                let base = running?.idBase ?? IDRange.allocate(taken: takenRanges)
+                let base = running?.idBase ?? IDRange.allocate(taken: takenRanges, from: nextRange)
             else { return false }
             takenIDs.insert(ctid)
             takenRanges.insert(base)
+            // Those below are taken by now.
+            if running?.idBase == nil { nextRange = base }
             records[ctid] = ContainerRecord(ctid: ctid, name: spec.name, idBase: base, accepted: spec, source: document.location)
             current.insert(ctid)
             return true

@@ -72,8 +72,9 @@ enum IDRange {
     static let first: UInt32 = 0x7000_0000
     static let count: UInt32 = 4092
 
-    /// The lowest range that nobody has; `nil` when all are taken.
-    static func allocate(taken: Set<UInt32>) -> UInt32? {
-        (0..<count).lazy.map { first + $0 * ContainerStart.idCount }.first { !taken.contains($0) }
+    /// The lowest range that nobody has, of those that begin at `from` or above; `nil` when all are taken.
+    static func allocate(taken: Set<UInt32>, from: UInt32 = first) -> UInt32? {
+        let passed = (from - first) / ContainerStart.idCount
+        return (passed..<count).lazy.map { first + $0 * ContainerStart.idCount }.first { !taken.contains($0) }
     }
 }

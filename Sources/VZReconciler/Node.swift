@@ -110,8 +110,10 @@ public final class Node: Sendable {
         var judgement = Judgement(
             of: input, on: memory, said: said, host: core.host, recent: { removing ? recent($0, input) : $0 },
             isRestart: { target in
-                hasAsked = true
-                return (try? self.plan(target))?.0.isRestart ?? false
+                // Where none is wanted, none will be until something else is said.
+                let isRestart = (try? self.plan(target))?.0.isRestart ?? true
+                hasAsked = hasAsked || isRestart
+                return isRestart
             })
         // It was for one generation, and one time: an empty directory looks the same the next time, and may be a mishap then.
         if remembering, only == nil, let acknowledged, acknowledged != input.generation { try? host.remove("acknowledgement") }

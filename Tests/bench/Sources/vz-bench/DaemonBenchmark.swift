@@ -14,7 +14,7 @@ struct DaemonBenchmark {
     private static let template = "bench-busybox"
     private static let firstID = 1000
     /// How many of the manifests, at most, run.
-    private static let running = 100
+    private static let running = 200
 
     init(paths: NodePaths, program: String) throws {
         self.program = program
@@ -51,22 +51,26 @@ struct DaemonBenchmark {
         try write(11...100)
         try waitUntilRunning(1...100, daemon)
         let full = try daemon.memory()
-        let aim = 15_000_000 + 20_000 * Self.running
-        Self.report("\(Self.running) containers, started by it", full, aim: aim, into: &memory)
+        let aim = 15_000_000 + 20_000 * 100
+        Self.report("100 containers, started by it", full, aim: aim, into: &memory)
         try look(daemon, manifests: 100, count: looks, into: &looked)
         Self.report("the same, \(looks) looks later", try daemon.memory(), aim: aim, into: &memory)
 
         daemon.stop()
         daemon = try Vzd(program, log: log)
-        Self.report("\(Self.running) containers, found after a restart", try daemon.memory(), aim: aim, into: &memory)
+        Self.report("100 containers, found after a restart", try daemon.memory(), aim: aim, into: &memory)
 
         try write(101...1000)
         try Clock.wait("all manifests are accepted; see \(log)", within: 120, step: 0.2) { try self.recorded() == 1000 }
-        try daemon.settle(quiet: 0.5)
+        try waitUntilRunning(101...Self.running, daemon)
         try look(daemon, manifests: 1000, count: looks, into: &looked)
-        Self.report("the same, and 900 stopped", try daemon.memory(), into: &memory)
-        try edit(daemon, "1000 manifests, 100 containers run", count: edits / 4, into: &edited, aimed: false)
-        for part in [edited, looked, memory] { table.append(part) }
+        Self.report("\(Self.running) containers, and 800 stopped", try daemon.memory(), into: &memory)
+        try edit(daemon, "1000 manifests, \(Self.running) containers run", count: edits / 4, into: &edited, aimed: false)
+        var scaled = Table()
+        scaled.heading("(e) 1000 manifests, \(Self.running) containers run: CPU of vzd, wall, looks, containers converged")
+        try one(daemon, count: looks, into: &scaled)
+        try burst(daemon, into: &scaled)
+        for part in [edited, looked, scaled, memory] { table.append(part) }
     }
 
     // MARK: - Manifests
@@ -187,6 +191,61 @@ struct DaemonBenchmark {
             "    manifests and records", [parts.reading.p50.milliseconds, "", (parts.reading.p50 / Double(running)).microseconds])
         table.row(
             "    containers", [parts.converging.p50.milliseconds, "", (parts.converging.p50 / Double(running)).microseconds])
+    }
+
+    // MARK: - (e)
+
+    /// What the daemon's log holds of looks, and of changes made.
+    private func logged() throws -> (looks: Int, changes: Int) {
+        let lines = try KernelFile.read(log).split(separator: "\n")
+        return (lines.count { $0.contains("look: ") }, lines.count { $0.contains(": cpuunits ") })
+    }
+
+    /// One edit of one file.
+    private func one(_ daemon: Vzd, count: Int, into table: inout Table) throws {
+        var cpu = Times()
+        let (looks, changes) = try logged()
+        for step in 0..<count {
+            let before = try daemon.settle(quiet: 0.15).cpu
+            try write(2, cpuunits: 2000 + 100 * (step % 10))
+            try Clock.wait("vzd takes note", within: 10, step: 0.001) { Clock.cpu(of: daemon.child.pid) > before }
+            cpu.add(try daemon.settle(quiet: 0.3).cpu - before)
+        }
+        let after = try logged()
+        table.row(
+            "one edit, median of \(count)",
+            [
+                cpu.p50.milliseconds, "", "\(Double(after.looks - looks) / Double(count)) looks",
+                "\(Double(after.changes - changes) / Double(count)) containers",
+            ])
+    }
+
+    /// A thousand edits of ten files in one second.
+    private func burst(_ daemon: Vzd, into table: inout Table) throws {
+        let before = try daemon.settle(quiet: 0.3).cpu
+        let (looks, changes) = try logged()
+        let begin = Clock.now()
+        for edit in 0..<1000 {
+            try write(3 + edit % 10, cpuunits: 1000 + edit)
+            // Evenly over the second.
+            while Clock.now() < begin + Double(edit) / 1000 { usleep(200) }
+        }
+        let wrote = Clock.now() - begin
+        let last = try daemon.settle(quiet: 1.5)
+        let after = try logged()
+        for number in 3..<13 {
+            let weight = try node.core.tree.group(String(id(number).number)).cpuWeight()
+            let wanted = try node.look(remembering: false).targets.first { $0.record.name == "c\(number)" }?.desired.wish.settings
+            guard wanted?.first(where: { $0.field == "cpuunits" })?.kernelValue == .number(weight) else {
+                throw Broken("container \(number): the last edit is not in force")
+            }
+        }
+        table.row(
+            "1000 edits of 10 files within \(wrote.fixed(2)) s",
+            [
+                (last.cpu - before).milliseconds, (last.last - begin).milliseconds, "\(after.looks - looks) looks",
+                "\(after.changes - changes) changes",
+            ])
     }
 
     // MARK: - (d)

@@ -11,7 +11,7 @@ struct Vzd {
         self.log = log
         let before = ((try? KernelFile.read(log)) ?? "").count
         // Nothing but the interval's looks, which are far apart, and those that are asked for.
-        child = try Child(["setpriv", "--pdeathsig", "TERM", program, "--interval", "3600"], log: log)
+        child = try Child(["setpriv", "--pdeathsig", "TERM", program, "--interval", "3600", "--log-level", "debug"], log: log)
         let started = self
         try Clock.wait("vzd watches its directories") {
             if started.child.hasEnded { throw Broken("vzd ended: \((try? KernelFile.read(log)) ?? "")") }

@@ -138,41 +138,65 @@ import Testing
         .init(description: "other node", expected: "it was made on the node ") { node, _ in
             try Command.run(["rm", "-r", "--", node.paths.nodeRecords])
         },
-        .init(description: "later form", expected: "plan.json: format_version: expected \"1.0\", got \"2.0\"") { _, file in
-            try replace("\"format_version\": \"1.0\"", "\"format_version\": \"2.0\"", in: file)
-        },
-        .init(description: "without a basis", expected: "it does not tell what it was made from") { node, file in
-            try TestFile.write(try node.vzctl("plan", "--json").output, to: file)
-        },
-        .init(description: "cut", expected: "expected") { _, file in
-            try TestFile.write(Array(TestFile.read(file).utf8.dropLast(40)), to: file)
-        },
-        .init(description: "garbage", expected: "plan.json:1:1: expected a value") { _, file in
-            try TestFile.write("garbage", to: file)
-        },
-        .init(description: "another document", expected: "plan.json: generation: expected a value") { node, file in
-            try TestFile.write(try node.vzctl("list", "-o", "json").output, to: file)
-        },
-        .init(description: "no file", expected: "plan.json\": No such file") { _, file in unlink(file) },
     ]
 
-    @Test(arguments: stale)
-    private func whatIsNotTrueAnyMoreIsRefused(_ staleness: Staleness) throws {
+    @Test func whatIsNotTrueAnyMoreIsRefused() throws {
+        try withNode { node in
+            for staleness in Self.stale {
+                try reset(node)
+                try declare(node, spec: "cpuunits: 2000")
+                let process = try #require(try node.running())
+                let file = try save(node)
+                try staleness.edit(node, file)
+                let before = try (101...102).map { try node.observe($0).container }
+                let refused = try node.vzctl("apply", "--plan", file)
+                #expect(refused.exit == .code(1) && refused.output == "", "\(staleness): \(refused)")
+                #expect(refused.errors.contains(staleness.expected), "\(staleness): \(refused)")
+                let after = try (101...102).map { try node.observe($0).container }
+                #expect(after == before, "\(staleness): nothing was done")
+                #expect(process.isRunning)
+            }
+        }
+    }
+
+    /// Two containers that run as they shall, whatever was done to the node.
+    private func reset(_ node: TestNode) throws {
+        let manifests = node.paths.manifests[0]
+        try Command.run(["rm", "-rf", "--", manifests + "/web.yaml.d", manifests + "/new.yaml", node.paths.overrides + "/102"])
+        try declare(node)
+        try declare(node, "db", ctid: 102)
+        try node.apply()
+    }
+
+    /// What is no plan, or none for this version, is refused before anything is looked at.
+    @Test func whatIsNoPlanIsRefused() throws {
         try withNode { node in
             try declare(node)
-            try declare(node, "db", ctid: 102)
-            try node.apply()
-            try declare(node, spec: "cpuunits: 2000")
-            let process = try #require(try node.running())
             let file = try save(node)
-            try staleness.edit(node, file)
-            let before = try (101...102).map { try node.observe($0).container }
-            let refused = try node.vzctl("apply", "--plan", file)
-            #expect(refused.exit == .code(1) && refused.output == "", "\(refused)")
-            #expect(refused.errors.contains(staleness.expected), "\(refused)")
-            let after = try (101...102).map { try node.observe($0).container }
-            #expect(after == before, "nothing was done")
-            #expect(process.isRunning)
+            let sound = try TestFile.read(file)
+            let others = [
+                (
+                    sound.replacing("\"format_version\": \"1.0\"", with: "\"format_version\": \"2.0\""),
+                    ": format_version: expected \"1.0\", got \"2.0\""
+                ),
+                (String(sound.dropLast(40)), ":"), ("garbage", ":1:1: expected a value, got \"g\": this is not a plan"),
+                ("", ":1:1: expected a value, got the end: this is not a plan"),
+                (
+                    try node.vzctl("plan", "--json").output,
+                    ": the plan is not true any more: it does not tell what it was made from"
+                ),
+                (try node.vzctl("list", "-o", "json").output, ": generation: expected a value, got none"),
+            ]
+            for (text, message) in others {
+                #expect(text != sound)
+                try TestFile.write(text, to: file)
+                let refused = try node.vzctl("apply", "--plan", file)
+                #expect(refused.exit == .code(1) && refused.output == "", "\(refused)")
+                #expect(refused.errors.hasPrefix("vzctl: \(file)\(message)"), "\(refused)")
+                #expect(try !node.group().exists)
+            }
+            let missing = try node.vzctl("apply", "--plan", file + ".missing")
+            #expect(missing.exit == .code(1) && missing.errors.contains("plan.json.missing\": No such file"), "\(missing)")
         }
     }
 

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import VZKernel
@@ -13,10 +14,12 @@ struct SystemCall {
         let log = node.directory + "/strace"
         // It follows the container's processes, too, after the program has ended.
         let trace = "trace=%file,%desc" + also
+        unlink(log)
         let result = try node.run(["strace", "-D", "-f", "-q", "-s", "256", "-o", log, "-e", trace] + argv)
         try TestPlace.wait("strace tells the end of \(argv)") {
-            let text = try TestFile.read(log)
-            return text.contains("\n\(text.prefix { $0 != " " }) +++ exited")
+            // The process id is followed by one blank or, when it is short, by more.
+            let lines = try TestFile.read(log).split(separator: "\n").map { $0.split(separator: " ", maxSplits: 2) }
+            return lines.contains { $0.count == 3 && $0[0] == lines.first?[0] && $0[1] == "+++" && $0[2].hasPrefix("exited") }
         }
         return (result, try TestFile.read(log).split(separator: "\n").compactMap { SystemCall($0) })
     }

@@ -1,4 +1,5 @@
 public import VZKernel
+public import VZModel
 internal import VZPlan
 
 /// What this host can hold, looked at once: plain data, that can be saved and asked on another machine.
@@ -8,8 +9,15 @@ public struct HostCapabilities: Equatable, Sendable {
     private var settings: [String: Ability]
     /// What the kernel takes as a weight of CPU time.
     public let cpuWeightScale: ControlGroupTree.WeightScale
+    /// How cpuunits become weights: the standard scale, until `scaled` is told what all containers of the node have. Not saved, since it
+    /// follows from them.
+    public private(set) var cpuScale: CPUScale
     /// What the kernel takes as a number of processes.
     public let pidsMaxRange: ClosedRange<Int64>
+    /// The CPUs that containers can have; `nil` when that is not known.
+    public let cpus: NumberSet?
+    /// The memory nodes that they can have; `nil` when that is not known.
+    public let memoryNodes: NumberSet?
 
     private struct Ability: Equatable, Codable {
         var name: String
@@ -33,8 +41,26 @@ public struct HostCapabilities: Equatable, Sendable {
         let swap = ControlGroupTree.Setting.swapMax.rawValue
         if let sum = settings[swap]?.name, sum.contains("memsw") { settings[swap]?.name = "\(sum) less RAM" }
         cpuWeightScale = tree.cpuWeightScale
+        cpuScale = CPUScale(tree.cpuWeightScale)
         pidsMaxRange = tree.pidsMaxRange
+        cpus = tree.available(.cpus).flatMap { NumberSet(text: $0) }
+        memoryNodes = tree.available(.memoryNodes).flatMap { NumberSet(text: $0) }
     }
+
+    /// The same host, with one scale for containers of these cpuunits.
+    public func scaled(for cpuunits: some Sequence<Int>) -> Self { scaled(by: CPUScale(for: cpuunits, on: cpuWeightScale)) }
+
+    /// The same host, with this scale for all containers.
+    public func scaled(by scale: CPUScale) -> Self {
+        var host = self
+        host.cpuScale = scale
+        return host
+    }
+
+    /// What is told of the scale of cpuunits; `nil` when it is the standard one.
+    public var cpuScaleNote: String? { cpuScale.note(name(of: .cpuWeight)) }
+
+    func name(of setting: ControlGroupTree.Setting) -> String { settings[setting.rawValue]?.name ?? setting.rawValue }
 
     public func supports(_ setting: ControlGroupTree.Setting) -> Bool { unsupported(setting) == nil }
 
@@ -58,7 +84,7 @@ public struct HostCapabilities: Equatable, Sendable {
 
     func setting(_ setting: ControlGroupTree.Setting, field: String, value: String, kernelValue: Setting.Value) -> Setting {
         Setting(
-            field: field, value: value, kernelName: settings[setting.rawValue]?.name ?? setting.rawValue, kernelValue: kernelValue)
+            field: field, value: value, kernelName: name(of: setting), kernelValue: kernelValue)
     }
 }
 
@@ -67,6 +93,8 @@ extension HostCapabilities: Codable {
         case settings
         case cpuWeight = "cpu_weight"
         case pidsMax = "pids_max"
+        case cpus
+        case memoryNodes = "memory_nodes"
     }
 
     /// A range of whole numbers, and what a new group has.
@@ -83,6 +111,8 @@ extension HostCapabilities: Codable {
         try container.encode(
             Scale(min: weight.range.lowerBound, max: weight.range.upperBound, default: weight.default), forKey: .cpuWeight)
         try container.encode(Scale(min: pidsMaxRange.lowerBound, max: pidsMaxRange.upperBound), forKey: .pidsMax)
+        try container.encodeIfPresent(cpus?.text, forKey: .cpus)
+        try container.encodeIfPresent(memoryNodes?.text, forKey: .memoryNodes)
     }
 
     public init(from decoder: any Decoder) throws {
@@ -93,14 +123,23 @@ extension HostCapabilities: Codable {
             }
             return scale.min...scale.max
         }
+        func numbers(_ key: Key) throws -> NumberSet? {
+            guard let text = try container.decodeIfPresent(String.self, forKey: key) else { return nil }
+            guard let numbers = NumberSet(text: text) else {
+                throw DecodingError.dataCorruptedError(forKey: key, in: container, debugDescription: "expected numbers and ranges")
+            }
+            return numbers
+        }
         settings = try container.decode([String: Ability].self, forKey: .settings)
         let weight = try container.decode(Scale.self, forKey: .cpuWeight)
         // It is multiplied by cpuunits, and divided by.
-        guard let one = weight.default, (1...1 << 32).contains(one) else {
+        guard let one = weight.default, (1...1 << 32).contains(one), (1...1 << 32).contains(weight.max) else {
             throw DecodingError.dataCorruptedError(
-                forKey: .cpuWeight, in: container, debugDescription: "expected a default of 1…\(1 << 32)")
+                forKey: .cpuWeight, in: container, debugDescription: "expected a default and a greatest of 1…\(1 << 32)")
         }
         cpuWeightScale = ControlGroupTree.WeightScale(range: try range(weight, .cpuWeight), default: one)
+        cpuScale = CPUScale(cpuWeightScale)
+        (cpus, memoryNodes) = (try numbers(.cpus), try numbers(.memoryNodes))
         pidsMaxRange = try range(try container.decode(Scale.self, forKey: .pidsMax), .pidsMax)
     }
 }

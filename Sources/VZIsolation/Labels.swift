@@ -21,6 +21,10 @@ enum Labels {
     static func note(_ settings: [Setting], on group: ControlGroup) {
         var known = lastSet(on: group)
         for setting in settings { known[setting.kernelName] = setting.kernelValue }
+        // What a weight stands for depends on the scale that was in force when it was written.
+        if let units = settings.first(where: { $0.field == "cpuunits" }) {
+            known[units.field] = Int64(units.value).map(Setting.Value.number)
+        }
         let lines = known.sorted { $0.key < $1.key }.map { "\($0.key)\0\(text($0.value))\0" }
         try? group.setLabel(set, Array(lines.joined().utf8))
     }

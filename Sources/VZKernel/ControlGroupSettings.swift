@@ -3,12 +3,13 @@ internal import Glibc
 extension ControlGroupTree {
     /// The settings of a group that can be read and changed while processes run in it.
     public enum Setting: String, CaseIterable, Sendable {
-        case cpuWeight, cpuQuota, ioWeight, memoryMax, swapMax, pidsMax
+        case cpuWeight, cpuQuota, cpus, memoryNodes, ioWeight, memoryMax, swapMax, pidsMax
 
         /// The controller that it belongs to.
         public var controller: Controller {
             switch self {
             case .cpuWeight, .cpuQuota: .cpu
+            case .cpus, .memoryNodes: .cpuset
             case .ioWeight: .io
             case .memoryMax, .swapMax: .memory
             case .pidsMax: .pids
@@ -42,7 +43,7 @@ extension ControlGroupTree {
             case .swapMax: "boot with swapaccount=1, or a kernel that counts swap (CONFIG_SWAP)"
             case .cpuQuota: "boot a kernel with CONFIG_CFS_BANDWIDTH"
             case .ioWeight: "load the scheduler bfq, or boot a kernel with CONFIG_BLK_CGROUP_IOCOST"
-            case .cpuWeight, .memoryMax, .pidsMax: "boot a kernel with this controller"
+            case .cpuWeight, .cpus, .memoryNodes, .memoryMax, .pidsMax: "boot a kernel with this controller"
             }
         return "the kernel has no \(files.joined(separator: " or ")); \(mend)"
     }
@@ -54,6 +55,8 @@ extension ControlGroupTree {
         case (.cpuWeight, .v2): [ControlGroupV2.cpuWeight]
         case (.cpuQuota, .v1): [ControlGroupV1.cpuQuota]
         case (.cpuQuota, .v2): [ControlGroupV2.cpuQuota]
+        case (.cpus, _): [ControlGroup.cpusFile]
+        case (.memoryNodes, _): [ControlGroup.memoryNodesFile]
         case (.ioWeight, .v1): ControlGroupV1.ioWeights
         case (.ioWeight, .v2): ControlGroupV2.ioWeights
         case (.memoryMax, .v1): [ControlGroupV1.memoryMax]

@@ -41,6 +41,17 @@ public enum NumberSet: Equatable, Sendable {
         return number
     }
 
+    /// Whether every number of this set is in `other`; `all` is only in `all`.
+    public func isSubset(of other: NumberSet) -> Bool {
+        switch (self, other) {
+        case (_, .all): true
+        case (.all, _): false
+        case (.ranges(let mine), .ranges(let theirs)):
+            // Neither overlap nor adjoin, so that each of mine lies within one of theirs.
+            mine.allSatisfy { one in theirs.contains { $0.lowerBound <= one.lowerBound && one.upperBound <= $0.upperBound } }
+        }
+    }
+
     /// OpenVZ's canonical form: `0-3,5`, or `all`.
     public var text: String {
         switch self {

@@ -46,7 +46,8 @@ public struct Plan: Equatable, Sendable, Codable {
     /// - Parameters:
     ///   - verb: what the summary begins with.
     ///   - generation: of the manifests, when there is something to tell.
-    public func text(verb: String = "Plan", generation: String? = nil) -> String {
+    ///   - notes: on the node as a whole.
+    public func text(verb: String = "Plan", generation: String? = nil, notes: [String] = []) -> String {
         var lines: [String] = []
         for container in containers where container.isWorthShowing {
             let title = "CT \(container.ctid) \(container.name)"
@@ -55,6 +56,7 @@ public struct Plan: Equatable, Sendable, Codable {
             lines += container.changes.map(Self.line)
             lines += container.unsupported.map { "  ! \($0.field.padded(to: 22)) \($0.value): unsupported here: \($0.reason)" }
         }
+        lines += notes.map { "Note: \($0)" }
         let isWorthNaming = containers.contains { !$0.changes.isEmpty }
         lines.append(verb + ": " + summary + (isWorthNaming ? generation.map { ". Generation \($0)" } ?? "" : ""))
         return lines.joined(separator: "\n")

@@ -5,7 +5,8 @@ internal import VZModel
 struct Judgement {
     private var input: Acceptance.Input
     private let said: [ContainerID: Overrides]
-    private let host: HostCapabilities
+    /// With one scale of cpuunits for all containers in force.
+    private(set) var host: HostCapabilities
     private(set) var acceptance: Acceptance
     /// Why what disturbs must wait, when there is too much of it at once.
     var brake: String? { input.brake.map { "\($0): vzctl ack \(input.generation)" } }
@@ -19,6 +20,7 @@ struct Judgement {
     ) {
         (self.input, self.said, self.host) = (input, said, host)
         acceptance = Acceptance(of: input, on: node)
+        rescale()
         // What is not believed yet counts: many in small steps are many.
         let brake = reasonToBrake(isRestart)
         let recent = recent(acceptance.removed)
@@ -29,7 +31,12 @@ struct Judgement {
     }
 
     /// Accepts the same once more, on a node that remembers something else by now.
-    mutating func accept(on node: Acceptance.Node) { acceptance = Acceptance(of: input, on: node) }
+    mutating func accept(on node: Acceptance.Node) {
+        acceptance = Acceptance(of: input, on: node)
+        rescale()
+    }
+
+    private mutating func rescale() { host = Node.scaled(host, for: acceptance.entries.lazy.map(\.record), said: said) }
 
     /// What shall become of each container. - Parameter names: of these alone.
     func targets(named names: Set<String>?) -> [Node.Target] {

@@ -59,6 +59,8 @@ public final class Node: Sendable {
         public var present: Set<ContainerID> = []
         /// A digest of all manifests as they stand.
         public var generation = ""
+        /// What is to be told of the node as a whole and is neither a mistake nor a change.
+        public var notes: [String] = []
         /// When the first override is over, in seconds since the epoch.
         public var nextEnd: Int64?
         /// After how long what has gone counts as removed; `nil` when nothing has.
@@ -134,6 +136,7 @@ public final class Node: Sendable {
             again: only == nil ? again : nil)
         (look.digests, look.brake, look.unrecorded) = (parsed.digests, judgement.brake, memory.present)
         look.toRemember = judgement.acceptance.toRemember
+        look.notes = [judgement.host.cpuScaleNote].compactMap { $0 }
         look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
         look.targets = judgement.targets(named: only == nil ? nil : Set(input.documents.map(\.spec.name)))
         // What was written or moved away just now is looked at again, and so is what the kernel was asked about.
@@ -186,7 +189,7 @@ public final class Node: Sendable {
         let record = (try? records.read(ContainerRecord.self, String(target.record.ctid.number))) ?? target.record
         return Target(
             record, overrides(of: target.record.ctid), lastKnownGood: target.lastKnownGood, pruneHeld: target.pruneHeld,
-            brake: target.desired.brake, on: core.host)
+            brake: target.desired.brake, on: core.host.scaled(by: target.cpuScale))
     }
 
     // MARK: Planning and converging

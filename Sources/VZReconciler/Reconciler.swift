@@ -36,6 +36,7 @@ final class Reconciler: Sendable {
         var progress: [ContainerID: Progress] = [:]
         var diagnostics: [String] = []
         var warnings: [String] = []
+        var notes: [String] = []
         var generation = ""
         /// The order of the first starts; `nil` before the first look.
         var stages: BootStages?
@@ -146,7 +147,8 @@ final class Reconciler: Sendable {
     /// Takes over what was read. - Returns: whose target is another than before.
     private func take(_ look: Node.Look) -> (containers: Set<ContainerID>, isFirst: Bool) {
         var ended: [Node.Target] = []
-        let (changed, isFirst, news, warnings) = state.withLock { state -> (Set<ContainerID>, Bool, [String], [String]) in
+        let (changed, isFirst, news, warnings, notes) = state.withLock {
+            state -> (Set<ContainerID>, Bool, [String], [String], [String]) in
             var changed: Set<ContainerID> = []
             // A look without a change shares its targets with the one before, which makes this a comparison of addresses.
             let isSame = state.latest == look.targets
@@ -170,11 +172,14 @@ final class Reconciler: Sendable {
             let news = look.diagnostics.filter { !told.contains($0) }
             let all = look.warnings + look.damaged
             let warnings = all.filter { !told.contains($0) }
+            let notes = look.notes.filter { !state.notes.contains($0) }
             (state.diagnostics, state.warnings, state.generation) = (look.diagnostics, all, look.generation)
-            return (changed, state.stages == nil, news, warnings)
+            state.notes = look.notes
+            return (changed, state.stages == nil, news, warnings, notes)
         }
         for diagnostic in news { accounts.note(nil, .error, "ManifestInvalid", diagnostic) }
         for warning in warnings { accounts.note(nil, .warning, "ManifestWarning", warning) }
+        for note in notes { accounts.note(nil, .info, "NodeNote", note) }
         for before in ended {
             let now = look.targets.first { $0.record.ctid == before.record.ctid }
             let isKept = now?.spec == before.spec

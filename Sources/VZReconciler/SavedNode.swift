@@ -64,11 +64,13 @@ public struct SavedNode: Sendable {
     public func look(only paths: [String]?) -> Node.Look {
         let said = saved.compactMapValues(\.overrides)
         guard let paths else {
+            let host = Node.scaled(state.capabilities, for: records, said: said)
             var look = Node.Look(generation: state.generation)
+            look.notes = [host.cpuScaleNote].compactMap { $0 }
             look.targets = records.sorted { $0.ctid < $1.ctid }.map { record in
                 Node.Target(
                     record, said[record.ctid] ?? Overrides(), lastKnownGood: saved[record.ctid]?.lastKnownGood,
-                    pruneHeld: saved[record.ctid]?.pruneHeld, brake: state.brake, on: state.capabilities)
+                    pruneHeld: saved[record.ctid]?.pruneHeld, brake: state.brake, on: host)
             }
             return look
         }
@@ -81,6 +83,7 @@ public struct SavedNode: Sendable {
         var look = Node.Look(
             diagnostics: parsed.diagnostics + judgement.acceptance.problems, warnings: parsed.warnings,
             generation: parsed.input.generation)
+        look.notes = [judgement.host.cpuScaleNote].compactMap { $0 }
         look.targets = judgement.targets(named: Set(parsed.input.documents.map(\.spec.name)))
         return look
     }

@@ -1,4 +1,4 @@
-internal import VZIsolation
+public import VZIsolation
 internal import VZManifest
 public import VZModel
 public import VZPlan
@@ -11,6 +11,8 @@ extension Node {
         public var spec: ContainerSpec
         public var overrides: Overrides
         public var desired: DesiredContainer
+        /// How cpuunits become weights, of all containers of the node when it was looked at.
+        public var cpuScale: CPUScale
         /// Why the last accepted manifest is in force and not the file as it stands.
         public var lastKnownGood: String?
         /// Why its removal or restart waits for an acknowledgement.
@@ -42,14 +44,45 @@ extension Node.Target {
         let isLeft = spec.lifecycle.deletion != .ignore || overrides.state?.value != .stopped
         desired.removal = isRemoved && isLeft ? spec.lifecycle.deletion : nil
         self.init(
-            record: record, spec: spec, overrides: overrides, desired: desired, lastKnownGood: lastKnownGood, pruneHeld: pruneHeld)
+            record: record, spec: spec, overrides: overrides, desired: desired, cpuScale: host.cpuScale,
+            lastKnownGood: lastKnownGood, pruneHeld: pruneHeld)
     }
 
     /// What would be done, given what the container was seen to be. Pure.
     func plan(from observed: ObservedContainer, lastSet: () -> [String: Setting.Value]) -> Plan.Container {
-        Plan.Container(
+        var observed = observed
+        // Only what is to be changed is worth looking up.
+        if observed.cpuunits != desired.wish.cpuunits {
+            observed.settings = Facets.told(observed.settings, by: cpuScale, lastSet: lastSet)
+        }
+        return Plan.Container(
             ctid: record.ctid, name: record.name, source: desired.source,
             changes: Planner.changes(from: observed, to: desired, lastSet: lastSet),
             unsupported: desired.state != .stopped ? desired.wish.unsupported : [], problem: lastKnownGood ?? pruneHeld)
     }
+}
+
+extension Node {
+    /// The host for the containers that shall be in force together: their cpuunits have one scale, whichever of them is looked at.
+    ///
+    /// What shall not run takes part in nothing, and whatever is left alone without a manifest keeps what it has.
+    static func scaled(
+        _ host: HostCapabilities, for records: some Sequence<ContainerRecord>, said: [ContainerID: Overrides]
+    ) -> HostCapabilities {
+        let units = records.compactMap { record -> Int? in
+            let said = said[record.ctid]
+            guard !record.retired || said?.trial != nil else { return nil }
+            let spec = said?.spec(over: record.accepted) ?? record.accepted
+            return (said?.state?.value ?? spec.state) == .running ? spec.cpuunits : nil
+        }
+        return host.scaled(for: units)
+    }
+}
+
+extension ObservedContainer {
+    fileprivate var cpuunits: Setting.Value? { settings.first { $0.field == "cpuunits" }?.kernelValue }
+}
+
+extension Wish {
+    fileprivate var cpuunits: Setting.Value? { settings.first { $0.field == "cpuunits" }?.kernelValue }
 }

@@ -56,7 +56,7 @@ struct PlanCommand: ParsableCommand {
             if json {
                 print(try JSONDocument.json(made.document), terminator: "")
             } else {
-                print(made.plan.text(generation: look.generation))
+                print(made.plan.text(generation: look.generation, notes: look.notes))
             }
             for finding in Capacity.warnings(for: look.targets.map(\.record.accepted), host: made.figures) {
                 say("vzctl: \(finding)")
@@ -173,7 +173,7 @@ struct Apply: ParsableCommand {
                 }
             }
             node.pokeDaemon()
-            print(Plan(containers: done).text(verb: "Applied", generation: look.generation))
+            print(Plan(containers: done).text(verb: "Applied", generation: look.generation, notes: look.notes))
             failed += starts.endedTooSoon()
             if failed > 0 { throw Failure("\(failed) container\(failed == 1 ? "" : "s") failed; see above") }
             if !look.diagnostics.isEmpty { throw Failure("there are invalid manifests; see above", .invalidData) }

@@ -26,12 +26,14 @@ struct Show: ParsableCommand {
             var spec = target.record.accepted
             spec.ctid = target.record.ctid
             var notes = ["source: \(target.desired.source)"]
+            if let scale = access.node.core.host.scaled(by: target.cpuScale).cpuScaleNote { notes.append(scale) }
             if let why = target.lastKnownGood { notes.append("in force since before its file broke: \(why)") }
             notes.append("root: \(ContainerRoot(ctid: target.record.ctid, paths: access.node.paths).path)")
             notes.append("ids on the host: \(target.record.idBase)…\(target.record.idBase + ContainerStart.idCount - 1)")
             if let process = seen.handle.process {
                 notes.append("running, process 1 is \(process.pid) on the host")
-                notes += seen.container.settings.map { "\($0.field): \($0.value) (\($0.kernelName) \($0.kernelValue))" }
+                let settings = Facets.told(seen.container.settings, by: target.cpuScale) { access.node.core.lastSet(seen.handle) }
+                notes += settings.map { "\($0.field): \($0.value) (\($0.kernelName) \($0.kernelValue))" }
             } else {
                 notes.append("not running")
             }

@@ -95,6 +95,31 @@ import Testing
         }
     }
 
+    @Test func cpuSets() throws {
+        try withGroup { group in
+            let available = try #require(group.tree.available(.cpus))
+            #expect(try group.cpus() == nil && group.memoryNodes() == nil)
+            try group.setCPUs("0")
+            #expect(try group.cpus() == (available == "0" ? nil : "0"))
+            let refusals: [Int32?] = [EINVAL, EACCES, ERANGE]
+            #expect(refusals.contains(errno { try group.setCPUs("4095") }))
+            #expect(refusals.contains(errno { try group.setMemoryNodes("1000") }))
+            // Nobody in it, somebody in it: either way a mask can be taken away.
+            try group.setCPUs(nil)
+            #expect(try group.cpus() == nil)
+            let program = try GroupProgram(["/bin/cat"], in: group)
+            for list in ["0", nil, nil] {
+                try group.setCPUs(list)
+                try group.setMemoryNodes(list)
+                let status = try KernelFile.read("/proc/\(program.process)/status")
+                #expect(status.contains("Cpus_allowed_list:\t\(list ?? available)\n"))
+            }
+            #expect(try group.cpus() == nil && group.memoryNodes() == nil)
+            #expect(errno { _ = try group.tree.group("102").cpus() } == ENOENT)
+            #expect(errno { try group.tree.group("102").setCPUs(nil) } == ENOENT)
+        }
+    }
+
     @Test func numbersOfProcesses() throws {
         try withGroup { group in
             for max in [0, 1, 240, group.tree.pidsMaxRange.upperBound, nil, 32] as [Int64?] {

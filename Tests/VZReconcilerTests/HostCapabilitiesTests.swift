@@ -35,7 +35,8 @@ import VZPlan
 
     @Test(arguments: [
         (saved, "{}"), (saved, "[]"), (#""default":100"#, #""default":0"#), (#""default":100"#, #""default":9000000000000000000"#),
-        (#""min":1"#, #""min":20000"#), (#""max":4194304"#, #""max":-1"#), (#""max":4194304,"#, ""),
+        (#""min":1"#, #""min":20000"#), (#""max":10000"#, #""max":9000000000000000000"#),
+        (#""pids_max""#, #""cpus":"two","pids_max""#), (#""max":4194304"#, #""max":-1"#), (#""max":4194304,"#, ""),
     ])
     func whatIsNoneIsRefused(_ sound: String, _ damage: String) throws {
         let text = Self.saved.replacing(sound, with: damage)

@@ -10,7 +10,7 @@ struct Main {
         do {
             let arguments = Array(CommandLine.arguments.dropFirst())
             guard let part = arguments.first else {
-                throw Broken("usage: vz-bench start | vz-bench daemon VZD | vz-bench manifests")
+                throw Broken("usage: vz-bench start | vz-bench daemon VZD | vz-bench manifests | vz-bench cpu")
             }
             let paths = NodePaths(environment: Node.environment)
             guard paths.controlGroup != NodePaths.standard.controlGroup, paths.state != NodePaths.standard.state else {
@@ -21,9 +21,11 @@ struct Main {
             case "start": try StartBenchmark(paths: paths).run(count: 50, into: &table)
             case "daemon" where arguments.count == 2:
                 try DaemonBenchmark(paths: paths, program: arguments[1]).run(edits: 100, looks: 20, into: &table)
+            case "cpu": try CPUBenchmark(paths: paths).run(count: 5, seconds: 4, into: &table)
             case "manifests": try ManifestBenchmark().run(count: 10_000, into: &table)
             default:
-                throw Broken("expected start, manifests, or daemon and the path of vzd; got \(arguments.joined(separator: " "))")
+                throw Broken(
+                    "expected start, manifests, cpu, or daemon and the path of vzd; got \(arguments.joined(separator: " "))")
             }
             print(table.text)
         } catch {

@@ -1,0 +1,58 @@
+internal import VZKernel
+internal import VZModel
+internal import VZPlan
+
+/// `cpumask` and `nodemask`: the CPUs that the container runs on, and the NUMA nodes of its memory (`openvz.md` section 2).
+struct AffinityFacet: Facet {
+    let fields = ["cpumask", "nodemask"]
+    /// All that the host has now or ever gets: a word, so that it stays true when a CPU comes or goes.
+    private static let all = Setting.Value.text("all")
+
+    func wish(for spec: ContainerSpec, on host: HostCapabilities) -> Wish {
+        Self.wish(.cpus, "cpumask", spec.cpumask, of: host.cpus, "CPUs", on: host)
+            + Self.wish(.memoryNodes, "nodemask", spec.nodemask, of: host.memoryNodes, "NUMA nodes", on: host)
+    }
+
+    /// A mask with something that the host lacks is no wish at all: a container that runs keeps the mask that it has.
+    private static func wish(
+        _ setting: ControlGroupTree.Setting, _ field: String, _ mask: NumberSet, of available: NumberSet?, _ what: String,
+        on host: HostCapabilities
+    ) -> Wish {
+        if host.supports(setting), mask != .all, let available, !mask.isSubset(of: available) {
+            let reason = "this host has the \(what) \(available.text): \(field) stays as it is; name only those, or all"
+            return Wish(unsupported: [Unsupported(field: field, value: mask.text, reason: reason)])
+        }
+        let isAll = mask == .all || mask == available
+        return host.wish(
+            setting, field: field, value: mask.text, kernelValue: isAll ? all : .text(mask.text), isDefault: mask == .all)
+    }
+
+    func observe(_ container: ContainerHandle) throws(KernelError) -> [Setting] {
+        func setting(_ setting: ControlGroupTree.Setting, _ field: String, _ list: String?) -> Setting {
+            // The kernel's own spelling of a list differs from OpenVZ's in nothing, or is shown as it is.
+            let text = list.map { NumberSet(text: $0)?.text ?? $0 }
+            return container.host.setting(
+                setting, field: field, value: text ?? "all", kernelValue: text.map(Setting.Value.text) ?? Self.all)
+        }
+        var settings: [Setting] = []
+        if container.host.supports(.cpus) { settings.append(setting(.cpus, "cpumask", try container.group.cpus())) }
+        if container.host.supports(.memoryNodes) {
+            settings.append(setting(.memoryNodes, "nodemask", try container.group.memoryNodes()))
+        }
+        return settings
+    }
+
+    func apply(_ settings: [Setting], to container: ContainerHandle) throws(KernelError) {
+        for setting in settings {
+            guard case .text(let text) = setting.kernelValue else {
+                throw KernelError("set \(setting.field)", detail: "cannot understand \(setting.kernelValue)")
+            }
+            let list = setting.kernelValue == Self.all ? nil : text
+            if setting.field == "cpumask" {
+                try container.group.setCPUs(list)
+            } else {
+                try container.group.setMemoryNodes(list)
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+internal import Glibc
+
+// Which CPUs a group's processes run on, and which memory nodes their memory comes from (admin-guide/cgroup-v1/cpusets.rst, the section
+// Cpuset of cgroup-v2.rst). Both are lists as the kernel writes them: `0-3,5`.
+extension ControlGroup {
+    static let cpusFile = "cpuset.cpus"
+    static let memoryNodesFile = "cpuset.mems"
+
+    /// The CPUs of the group; `nil` when they are all that its parent has.
+    public func cpus() throws(KernelError) -> String? { try list(.cpus, Self.cpusFile) }
+
+    /// Processes that run on another CPU move at once, and lose an affinity that they chose themselves.
+    /// - Parameter list: `nil` for all that the parent has. With a CPU that the parent does not have: `EINVAL`, `EACCES` or `ERANGE`.
+    public func setCPUs(_ list: String?) throws(KernelError) { try set(.cpus, Self.cpusFile, to: list) }
+
+    /// The memory nodes of the group; `nil` when they are all that its parent has.
+    public func memoryNodes() throws(KernelError) -> String? { try list(.memoryNodes, Self.memoryNodesFile) }
+
+    /// Memory on other nodes than those of the list moves along.
+    /// - Parameter list: `nil` for all that the parent has. With a node that the parent does not have: `EINVAL`, `EACCES` or `ERANGE`.
+    public func setMemoryNodes(_ list: String?) throws(KernelError) {
+        let hierarchy = try hierarchy(for: .memoryNodes)
+        // v2 has no such switch and always does.
+        if list != nil, hierarchy.version == .v1 { try write("1", to: "cpuset.memory_migrate", in: hierarchy) }
+        try set(.memoryNodes, Self.memoryNodesFile, to: list)
+    }
+
+    private func list(_ setting: ControlGroupTree.Setting, _ file: String) throws(KernelError) -> String? {
+        let hierarchy = try hierarchy(for: setting)
+        let list: String
+        do throws(KernelError) {
+            // A list may be longer than the few bytes that other settings are read with.
+            list = try KernelFile.read("\(path)/\(file)", at: hierarchy.directory)
+        } catch  where error.errno == ENODEV {
+            throw KernelError("read \"\(file)\" of cgroup /\(path)", errno: ENOENT, detail: "there is no such group")
+        }
+        return list.isEmpty || list == tree.available(setting) ? nil : list
+    }
+
+    private func set(_ setting: ControlGroupTree.Setting, _ file: String, to list: String?) throws(KernelError) {
+        let hierarchy = try hierarchy(for: setting)
+        let all = tree.available(setting) ?? ""
+        let expected = "expected a part of \(all)"
+        if let list { return try write(list, to: file, in: hierarchy, expected: expected) }
+        // On v2 nothing in the file is all that the parent has now or ever gets, but the kernel takes that only while no process is in
+        // the group (ENOSPC).
+        if hierarchy.version == .v2 {
+            do throws(KernelError) {
+                return try write("\n", to: file, in: hierarchy)
+            } catch  where error.errno == ENOSPC {}
+        }
+        try write(all, to: file, in: hierarchy, expected: expected)
+    }
+}
+
+extension ControlGroupTree {
+    /// All the CPUs or memory nodes that groups beneath the parent can have now, as the kernel writes a list; before there is a parent,
+    /// what it will have. `nil` when this host has no such controller, and for any other setting.
+    public func available(_ setting: Setting) -> String? {
+        guard setting == .cpus || setting == .memoryNodes, let hierarchy = hierarchy(of: .cpuset) else { return nil }
+        let file = setting == .cpus ? ControlGroup.cpusFile : ControlGroup.memoryNodesFile
+        let effective = hierarchy.version == .v2 ? file + ".effective" : file
+        let lists = ["\(parent)/\(effective)", effective].lazy.compactMap { try? KernelFile.read($0, at: hierarchy.directory) }
+        return lists.first { !$0.isEmpty }
+    }
+}

@@ -36,7 +36,9 @@ public struct ContainerHandle: Sendable {
 
 /// All facets, in the order in which their settings are made.
 public enum Facets {
-    public static let all: [any Facet] = [CPUFacet(), IOFacet(), MemoryFacet(), BeancounterFacet(), HostnameFacet(), NotEnforced()]
+    public static let all: [any Facet] = [
+        CPUFacet(), IOFacet(), MemoryFacet(), GuaranteeFacet(), BeancounterFacet(), HostnameFacet(), NotEnforced(),
+    ]
 
     /// What a manifest asks for of this host, over all facets.
     public static func wish(for spec: ContainerSpec, on host: HostCapabilities) -> Wish {

@@ -10,6 +10,10 @@ public struct HostCapabilities: Equatable, Sendable {
     public let cpuWeightScale: ControlGroupTree.WeightScale
     /// What the kernel takes as a number of processes.
     public let pidsMaxRange: ClosedRange<Int64>
+    /// Bytes of RAM; `nil`: nobody looked.
+    public let ram: Int64?
+    /// Why nothing can be swapped out here, and what mends it; `nil` when it can.
+    public let noSwapSpace: String?
 
     private struct Ability: Equatable, Codable {
         var name: String
@@ -34,6 +38,8 @@ public struct HostCapabilities: Equatable, Sendable {
         if let sum = settings[swap]?.name, sum.contains("memsw") { settings[swap]?.name = "\(sum) less RAM" }
         cpuWeightScale = tree.cpuWeightScale
         pidsMaxRange = tree.pidsMaxRange
+        ram = (try? HostMemory.now())?.total
+        noSwapSpace = VSwapMechanism.ofThisHost(VSwap(controlGroup: tree.parent)).refusal
     }
 
     public func supports(_ setting: ControlGroupTree.Setting) -> Bool { unsupported(setting) == nil }
@@ -67,6 +73,8 @@ extension HostCapabilities: Codable {
         case settings
         case cpuWeight = "cpu_weight"
         case pidsMax = "pids_max"
+        case ram
+        case noSwapSpace = "no_swap_space"
     }
 
     /// A range of whole numbers, and what a new group has.
@@ -83,6 +91,8 @@ extension HostCapabilities: Codable {
         try container.encode(
             Scale(min: weight.range.lowerBound, max: weight.range.upperBound, default: weight.default), forKey: .cpuWeight)
         try container.encode(Scale(min: pidsMaxRange.lowerBound, max: pidsMaxRange.upperBound), forKey: .pidsMax)
+        try container.encodeIfPresent(ram, forKey: .ram)
+        try container.encodeIfPresent(noSwapSpace, forKey: .noSwapSpace)
     }
 
     public init(from decoder: any Decoder) throws {
@@ -102,5 +112,7 @@ extension HostCapabilities: Codable {
         }
         cpuWeightScale = ControlGroupTree.WeightScale(range: try range(weight, .cpuWeight), default: one)
         pidsMaxRange = try range(try container.decode(Scale.self, forKey: .pidsMax), .pidsMax)
+        ram = try container.decodeIfPresent(Int64.self, forKey: .ram)
+        noSwapSpace = try container.decodeIfPresent(String.self, forKey: .noSwapSpace)
     }
 }

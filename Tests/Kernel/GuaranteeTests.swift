@@ -88,8 +88,11 @@ import Testing
                 #expect(try guaranteed.line() == "has")
                 var others: [GroupProgram] = []
                 try TestPlace.wait("the host is exhausted") {
-                    others.append(try GroupProgram.python(hold.replacing("%d", with: "32"), in: node.group(102)))
-                    let isFull = try others.last?.line() != "has"
+                    let other = try GroupProgram.python(hold.replacing("%d", with: "32"), in: node.group(102))
+                    // It has ours otherwise.
+                    try KernelFile.write("0", to: "/proc/\(other.process)/oom_score_adj")
+                    others.append(other)
+                    let isFull = try other.line() != "has"
                     return try isFull || node.group(102).usage().memoryKills ?? 0 > 0 || !guaranteed.lives
                 }
                 #expect(guaranteed.lives)
@@ -107,7 +110,7 @@ import Testing
     private func withScarceMemory(leaving bytes: Int64, _ body: () throws -> Void) throws {
         let file = "/proc/sys/vm/nr_hugepages"
         let own = try #require(OOMScore.own)
-        try KernelFile.write("-1000", to: "/proc/self/oom_score_adj")
+        try KernelFile.write("-500", to: "/proc/self/oom_score_adj")
         defer {
             #expect(throws: Never.self) {
                 try KernelFile.write("0", to: file)

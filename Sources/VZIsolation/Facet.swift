@@ -37,7 +37,8 @@ public struct ContainerHandle: Sendable {
 /// All facets, in the order in which their settings are made.
 public enum Facets {
     public static let all: [any Facet] = [
-        CPUFacet(), AffinityFacet(), IOFacet(), MemoryFacet(), BeancounterFacet(), HostnameFacet(), NotEnforced(),
+        CPUFacet(), AffinityFacet(), IOFacet(), MemoryFacet(), GuaranteeFacet(), BeancounterFacet(), HostnameFacet(),
+        NotEnforced(),
     ]
 
     /// What a manifest asks for of this host, over all facets.

@@ -18,6 +18,10 @@ public struct HostCapabilities: Equatable, Sendable {
     public let cpus: NumberSet?
     /// The memory nodes that they can have; `nil` when that is not known.
     public let memoryNodes: NumberSet?
+    /// Bytes of RAM; `nil`: nobody looked.
+    public let ram: Int64?
+    /// Why nothing can be swapped out here, and what mends it; `nil` when it can.
+    public let noSwapSpace: String?
 
     private struct Ability: Equatable, Codable {
         var name: String
@@ -45,6 +49,8 @@ public struct HostCapabilities: Equatable, Sendable {
         pidsMaxRange = tree.pidsMaxRange
         cpus = tree.available(.cpus).flatMap { NumberSet(text: $0) }
         memoryNodes = tree.available(.memoryNodes).flatMap { NumberSet(text: $0) }
+        ram = (try? HostMemory.now())?.total
+        noSwapSpace = VSwapMechanism.ofThisHost(VSwap(controlGroup: tree.parent)).refusal
     }
 
     /// The same host, with one scale for containers of these cpuunits.
@@ -95,6 +101,8 @@ extension HostCapabilities: Codable {
         case pidsMax = "pids_max"
         case cpus
         case memoryNodes = "memory_nodes"
+        case ram
+        case noSwapSpace = "no_swap_space"
     }
 
     /// A range of whole numbers, and what a new group has.
@@ -113,6 +121,8 @@ extension HostCapabilities: Codable {
         try container.encode(Scale(min: pidsMaxRange.lowerBound, max: pidsMaxRange.upperBound), forKey: .pidsMax)
         try container.encodeIfPresent(cpus?.text, forKey: .cpus)
         try container.encodeIfPresent(memoryNodes?.text, forKey: .memoryNodes)
+        try container.encodeIfPresent(ram, forKey: .ram)
+        try container.encodeIfPresent(noSwapSpace, forKey: .noSwapSpace)
     }
 
     public init(from decoder: any Decoder) throws {
@@ -141,5 +151,7 @@ extension HostCapabilities: Codable {
         cpuScale = CPUScale(cpuWeightScale)
         (cpus, memoryNodes) = (try numbers(.cpus), try numbers(.memoryNodes))
         pidsMaxRange = try range(try container.decode(Scale.self, forKey: .pidsMax), .pidsMax)
+        ram = try container.decodeIfPresent(Int64.self, forKey: .ram)
+        noSwapSpace = try container.decodeIfPresent(String.self, forKey: .noSwapSpace)
     }
 }

@@ -175,8 +175,9 @@ public struct IsolationCore: Sendable {
             try handle.group.create()
             try handle.group.setLabel(Labels.name, Array(desired.name.utf8))
             try Labels.write(desired.start, to: handle.group)
-            let process = try ContainerStart(idBase: idBase, hostname: hostname, parameters: desired.start).run(
-                root: root, group: handle.group)
+            var start = ContainerStart(idBase: idBase, hostname: hostname, parameters: desired.start)
+            start.oomScore = desired.wish.settings.first { $0.kernelName == OOMScore.name }?.kernelValue.number ?? 0
+            let process = try start.run(root: root, group: handle.group)
             Labels.note(desired.wish.settings.filter { $0.phase == .process }, on: handle.group)
             return process
         } catch {

@@ -3,7 +3,7 @@ internal import Glibc
 extension ControlGroupTree {
     /// The settings of a group that can be read and changed while processes run in it.
     public enum Setting: String, CaseIterable, Sendable {
-        case cpuWeight, cpuQuota, cpus, memoryNodes, ioWeight, memoryMax, swapMax, pidsMax
+        case cpuWeight, cpuQuota, cpus, memoryNodes, ioWeight, memoryMax, swapMax, memoryLow, memoryMin, pidsMax
 
         /// The controller that it belongs to.
         public var controller: Controller {
@@ -11,7 +11,7 @@ extension ControlGroupTree {
             case .cpuWeight, .cpuQuota: .cpu
             case .cpus, .memoryNodes: .cpuset
             case .ioWeight: .io
-            case .memoryMax, .swapMax: .memory
+            case .memoryMax, .swapMax, .memoryLow, .memoryMin: .memory
             case .pidsMax: .pids
             }
         }
@@ -37,13 +37,17 @@ extension ControlGroupTree {
                 + "\(hierarchy.mountPoint)/cgroup.subtree_control, then to \(hierarchy.mountPoint)/\(parent)/cgroup.subtree_control"
         }
         let files = files(of: setting, version: hierarchy.version)
+        if hierarchy.version == .v1, setting == .memoryLow || setting == .memoryMin {
+            return "cgroup v1 guarantees no memory (its soft limit only says from whom to take first); boot with cgroup v2: "
+                + "systemd.unified_cgroup_hierarchy=1"
+        }
         if !hierarchy.has("cgroup.procs", in: parent) || files.contains(where: { hierarchy.has($0, in: parent) }) { return nil }
         let mend =
             switch setting {
             case .swapMax: "boot with swapaccount=1, or a kernel that counts swap (CONFIG_SWAP)"
             case .cpuQuota: "boot a kernel with CONFIG_CFS_BANDWIDTH"
             case .ioWeight: "load the scheduler bfq, or boot a kernel with CONFIG_BLK_CGROUP_IOCOST"
-            case .cpuWeight, .cpus, .memoryNodes, .memoryMax, .pidsMax: "boot a kernel with this controller"
+            case .cpuWeight, .cpus, .memoryNodes, .memoryMax, .memoryLow, .memoryMin, .pidsMax: "boot a kernel with this controller"
             }
         return "the kernel has no \(files.joined(separator: " or ")); \(mend)"
     }
@@ -63,6 +67,8 @@ extension ControlGroupTree {
         case (.memoryMax, .v2): [ControlGroupV2.memoryMax]
         case (.swapMax, .v1): [ControlGroupV1.memoryAndSwapMax]
         case (.swapMax, .v2): [ControlGroupV2.swapMax]
+        case (.memoryLow, _): [ControlGroupV2.memoryLow]
+        case (.memoryMin, _): [ControlGroupV2.memoryMin]
         case (.pidsMax, _): ["pids.max"]
         }
     }
@@ -208,13 +214,13 @@ extension ControlGroup {
     /// Changes the limits of RAM and swap together, in the order that the kernel takes and that never asks for less than the new
     /// limits allow (openvz.md 3.3).
     ///
-    /// Below what is in use, v1 reclaims what it can and then refuses: the limit is brought down as far as it goes, and the error
-    /// tells where it is now. v2 reclaims, then ends processes of the group until the limit holds (cgroup-v2.rst, memory.max).
+    /// Below what is in use it is reclaimed first, in bounded time (`ControlGroupReclaim.patience`); nothing is ended. What cannot be
+    /// reclaimed leaves both limits as they were.
     /// - Parameters:
     ///   - max: bytes of RAM; `nil` is no limit.
     ///   - swap: bytes of swap beside it; `nil` is no limit, and the only value where swap is not counted. v1 knows only the sum of
     ///     both, so that a limit of swap needs one of RAM there, else `EINVAL`.
-    /// - Throws: `EBUSY` as told above; `EINVAL` for negative numbers.
+    /// - Throws: `EBUSY` when too much is in use; `EINVAL` for negative numbers.
     public func setMemory(max: Int64?, swap: Int64?) throws(KernelError) {
         if (max ?? 0) < 0 || (swap ?? 0) < 0 {
             throw KernelError("limit memory of cgroup /\(path)", errno: EINVAL, detail: "expected bytes, 0 or more")

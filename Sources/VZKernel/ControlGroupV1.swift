@@ -65,7 +65,7 @@ enum ControlGroupV1 {
     ) throws(KernelError) {
         guard try group.has(memoryAndSwapMax, in: hierarchy) else {
             if limits.swap != nil { throw group.unsupported(.swapMax) }
-            return try set(memoryMax, to: limits.max, notBelow: 0, of: group, in: hierarchy)
+            return try set(memoryMax, to: limits.max, of: group, in: hierarchy)
         }
         if limits.max == nil, limits.swap != nil {
             throw KernelError(
@@ -73,21 +73,23 @@ enum ControlGroupV1 {
                 detail: "cgroup v1 limits only the sum of RAM and swap; limit RAM too, or boot with cgroup v2")
         }
         let sum = sum(limits)
-        let current = try limit(memoryAndSwapMax, of: group, in: hierarchy)
-        if (sum ?? .max) > (current ?? .max) {
-            try set(memoryAndSwapMax, to: sum, notBelow: 0, of: group, in: hierarchy)
-            try set(memoryMax, to: limits.max, notBelow: 0, of: group, in: hierarchy)
-            return
-        }
-        var refused: KernelError?
+        let before = (
+            max: try limit(memoryMax, of: group, in: hierarchy), sum: try limit(memoryAndSwapMax, of: group, in: hierarchy)
+        )
+        let grows = (sum ?? .max) > (before.sum ?? .max)
         do throws(KernelError) {
-            try set(memoryMax, to: limits.max, notBelow: 0, of: group, in: hierarchy)
-        } catch  where error.errno == EBUSY {
-            refused = error  // the sum is still brought down as far as the limit reached allows
+            if grows { try set(memoryAndSwapMax, to: sum, of: group, in: hierarchy) }
+            try set(memoryMax, to: limits.max, of: group, in: hierarchy)
+            if !grows { try set(memoryAndSwapMax, to: sum, of: group, in: hierarchy) }
+        } catch {
+            // Back to what was: the sum first when the other has been lowered, last when it has grown. What has meanwhile come above
+            // an old sum stays.
+            for file in grows ? [memoryMax, memoryAndSwapMax] : [memoryAndSwapMax, memoryMax] {
+                let old = file == memoryMax ? before.max : before.sum
+                try? group.write(old.map(String.init) ?? "-1", to: file, in: hierarchy)
+            }
+            throw error
         }
-        let reached = try limit(memoryMax, of: group, in: hierarchy)
-        try set(memoryAndSwapMax, to: sum, notBelow: reached ?? .max, of: group, in: hierarchy)
-        if let refused { throw refused }
     }
 
     private static func limit(
@@ -97,36 +99,22 @@ enum ControlGroupV1 {
         return value >= unlimitedMemory ? nil : value
     }
 
-    /// Sets one limit; when the kernel cannot free enough, takes it down as far as it goes, to 1 MiB.
     private static func set(
-        _ file: String, to limit: Int64?, notBelow floor: Int64, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+        _ file: String, to limit: Int64?, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
     ) throws(KernelError) {
-        guard let limit = limit.map({ max($0, floor) }), limit < unlimitedMemory else {
-            return try group.write("-1", to: file, in: hierarchy)
-        }
-        if try write(limit, to: file, of: group, in: hierarchy) { return }
-        try? group.write("0", to: "memory.force_empty", in: hierarchy)  // page cache and slab
-        if try write(limit, to: file, of: group, in: hierarchy) { return }
+        guard let limit, limit < unlimitedMemory else { return try group.write("-1", to: file, in: hierarchy) }
         let usage = file == memoryMax ? "memory.usage_in_bytes" : "memory.memsw.usage_in_bytes"
-        let step: Int64 = 1 << 20
-        let current = try self.limit(file, of: group, in: hierarchy) ?? .max
-        var high = min(current, try group.read(usage, in: hierarchy) { $0.number() } + step)
-        // Usage may have grown since it was read: then the limit stays where it is, which is no failure of the search.
-        if high < current, try !write(high, to: file, of: group, in: hierarchy) { high = current }
-        var low = limit
-        while high != .max, high - low > step {
-            let middle = low + (high - low) / 2
-            if try write(middle, to: file, of: group, in: hierarchy) { high = middle } else { low = middle }
+        // Where nothing must be freed it is one write.
+        if try group.read(usage, in: hierarchy, { $0.number() }) <= limit,
+            try write(limit, to: file, of: group, in: hierarchy)
+        {
+            return
         }
-        let reached = try self.limit(file, of: group, in: hierarchy).map { "\($0)" } ?? "unlimited"
-        let used = try group.read(usage, in: hierarchy) { $0.number() }
-        throw KernelError(
-            "write \"\(limit)\" to \"\(file)\" of cgroup /\(group.path)", errno: EBUSY,
-            detail: "\(used) bytes are in use and cannot be reclaimed; it is \(reached) now; end processes, or set a higher limit")
+        try ControlGroupReclaim(group, to: limit, in: hierarchy).lower(file, usage: usage)
     }
 
     /// - Returns: false when the kernel cannot free enough.
-    private static func write(
+    static func write(
         _ limit: Int64, to file: String, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
     ) throws(KernelError) -> Bool {
         do throws(KernelError) {

@@ -8,6 +8,8 @@ enum ControlGroupV2 {
     static let ioWeights = ["io.weight", "io.bfq.weight"]
     static let memoryMax = "memory.max"
     static let swapMax = "memory.swap.max"
+    static let memoryLow = "memory.low"
+    static let memoryMin = "memory.min"
 
     static func cpuQuota(of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy) throws(KernelError) -> CPUQuota? {
         let value = try group.read(cpuQuota, in: hierarchy, parseCPUMax)
@@ -39,11 +41,32 @@ enum ControlGroupV2 {
     ) throws(KernelError) {
         let counted = try group.has(swapMax, in: hierarchy)
         if !counted, limits.swap != nil { throw group.unsupported(.swapMax) }
-        let grows = (limits.swap ?? .max) > (counted ? try limit(swapMax, of: group, in: hierarchy) ?? .max : .max)
+        let before = counted ? try limit(swapMax, of: group, in: hierarchy) : nil
+        let grows = (limits.swap ?? .max) > (before ?? .max)
         if counted, grows { try write(limits.swap, to: swapMax, of: group, in: hierarchy) }
-        try write(limits.max, to: memoryMax, of: group, in: hierarchy)
+        do throws(KernelError) {
+            try setMax(limits.max, of: group, in: hierarchy)
+        } catch {
+            if counted, grows { try? write(before, to: swapMax, of: group, in: hierarchy) }
+            throw error
+        }
         if counted, !grows { try write(limits.swap, to: swapMax, of: group, in: hierarchy) }
     }
+
+    /// The kernel ends processes when memory.max is written and what is above it cannot be freed: so that is done before.
+    private static func setMax(
+        _ max: Int64?, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) {
+        guard let max, max < (try limit(memoryMax, of: group, in: hierarchy) ?? .max),
+            max < (try group.read("memory.current", in: hierarchy) { $0.number() }) + slack
+        else { return try write(max, to: memoryMax, of: group, in: hierarchy) }
+        try ControlGroupReclaim(group, to: max, in: hierarchy).whileLow { () throws(KernelError) in
+            try write(max, to: memoryMax, of: group, in: hierarchy)
+        }
+    }
+
+    /// What a group may take between a look at it and a write, bytes: so close to what is in use a limit is lowered with care.
+    private static let slack: Int64 = 64 << 20
 
     private static func swap(of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy) throws(KernelError) -> Int64? {
         do throws(KernelError) {
@@ -53,14 +76,14 @@ enum ControlGroupV2 {
         }
     }
 
-    private static func limit(
+    static func limit(
         _ file: String, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
     ) throws(KernelError) -> Int64? {
         let value = try group.read(file, in: hierarchy) { $0.limit() }
         return value == ControlGroupText.unlimited ? nil : value
     }
 
-    private static func write(
+    static func write(
         _ limit: Int64?, to file: String, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
     ) throws(KernelError) {
         try group.write(limit.map(String.init) ?? "max", to: file, in: hierarchy)

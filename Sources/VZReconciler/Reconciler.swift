@@ -42,6 +42,7 @@ final class Reconciler: Sendable {
         var stages: BootStages?
         /// The next look goes to every container, not only to those whose manifest changed.
         var everything = false
+        var shortage = HostShortage()
     }
 
     private let node: Node
@@ -116,7 +117,7 @@ final class Reconciler: Sendable {
             defer { state.everything = false }
             return state.everything
         }
-        let look: Node.Look
+        var look: Node.Look
         do {
             look = try node.look(remembering: true)
         } catch {
@@ -125,6 +126,7 @@ final class Reconciler: Sendable {
             queue.add(.look, after: .seconds(5))
             return
         }
+        if !node.isShuttingDown { provideSwap(for: &look) }
         if let end = look.nextEnd { queue.add(.look, after: .seconds(max(1, end - Timestamp.now))) }
         if let again = look.again { queue.add(.look, after: again) }
         let changed = take(look)
@@ -142,6 +144,21 @@ final class Reconciler: Sendable {
             tellStalled()
             emptyTrash()
         }
+    }
+
+    /// Before the containers, so that none meets its limit of RAM without what it is promised beside it.
+    private func provideSwap(for look: inout Node.Look) {
+        if let memory = try? HostMemory.now() {
+            let (isShort, isNews) = state.withLock { ($0.shortage.isShort, $0.shortage.take(memory)) }
+            if isNews {
+                let free = "\(memory.available >> 20) of \(memory.total >> 20) MiB are available"
+                accounts.note(
+                    nil, isShort ? .info : .warning, isShort ? "MemoryRelieved" : "MemoryShort",
+                    isShort ? "the host has memory again: \(free)" : "the host is short of memory: \(free)")
+            }
+        }
+        let isShort = state.withLock { $0.shortage.isShort }
+        for message in node.provideSwap(for: &look, isShort: isShort) { accounts.note(nil, .info, "SwapSpace", message) }
     }
 
     /// Takes over what was read. - Returns: whose target is another than before.

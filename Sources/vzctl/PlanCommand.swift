@@ -156,6 +156,12 @@ struct Apply: ParsableCommand {
             }
             if let confirmWithin { return try Trial(node: node, paths: paths, reason: reason).run(confirmWithin) }
             var look = try access.look(remembering: true)
+            // The daemon sees to it itself.
+            if !node.isDaemonRunning {
+                let known = look.warnings.count
+                node.provideSwap(for: &look).forEach(say)
+                look.warnings.dropFirst(known).forEach(say)
+            }
             if !paths.isEmpty { look.targets = try Self.chosen(paths, in: look, of: node) }
             look.diagnostics.forEach(say)
             var done: [Plan.Container] = []

@@ -235,36 +235,74 @@ import Testing
         }
     }
 
-    /// v1 refuses to go below what cannot be freed, and we then go as far as it lets us; v2 ends the program.
-    @Test func aLimitBelowWhatIsInUse() throws {
+    /// Neither version ends the program, and what cannot be had leaves the old limits.
+    @Test func aLimitOfMemoryBelowWhatIsInUseIsRefused() throws {
         try withGroup { group in
             let mib = Self.mib
             let swap: Int64? = group.tree.unsupported(.swapMax) == nil ? 0 : nil
-            try group.setMemory(max: 256 * mib, swap: swap)
+            let before = MemoryLimits(max: 256 * mib, swap: swap)
+            try group.setMemory(max: before.max, swap: before.swap)
             let program = try GroupProgram.python(
-                "import sys; b = b'x' * (48 << 20); print(len(b), flush=True); sys.stdin.readline(); print('well', flush=True)",
-                in: group)
+                """
+                import sys, mmap, ctypes
+                # Locked: no swap space takes it.
+                m = mmap.mmap(-1, 48 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                for i in range(0, len(m), 4096): m[i] = 1
+                ctypes.CDLL(None).mlockall(1)
+                print(len(m), flush=True); sys.stdin.readline(); print('well', flush=True)
+                """, in: group)
             #expect(try program.line() == "50331648")
-            if group.tree.version(of: .memory) == .v2 {
-                try group.setMemory(max: 16 * mib, swap: swap)
-                #expect(program.wait() == -SIGKILL)
-                #expect(try group.memory() == MemoryLimits(max: 16 * mib, swap: swap))
-                return
-            }
+            let began = ContinuousClock.now
             #expect {
                 try group.setMemory(max: 16 * mib, swap: swap)
             } throws: { error in
-                (error as? KernelError)?.errno == EBUSY && String(describing: error).contains("now")
+                (error as? KernelError)?.errno == EBUSY && String(describing: error).contains("the old limit stays")
             }
-            let reached = try group.memory()
-            let sum = (reached.max ?? 0) + (reached.swap ?? 0)
-            #expect(sum >= 48 * mib && sum < 64 * mib, "\(reached)")
+            #expect(began.duration(to: .now) < ControlGroupReclaim.patience.all + TestPlace.patience)
+            #expect(try group.memory() == before)
+            #expect(try group.usage().memoryKills == 0)
+            // Raising both is no problem meanwhile, nor is lowering to what there is room for.
+            try group.setMemory(max: 300 * mib, swap: swap)
+            try group.setMemory(max: 100 * mib, swap: swap)
+            #expect(try group.memory() == MemoryLimits(max: 100 * mib, swap: swap))
+            #expect(program.lives)
             try program.say("\n")
             #expect(try program.line() == "well")
             #expect(program.wait() == 0)
             // And now it fits.
             try group.setMemory(max: 16 * mib, swap: swap)
             #expect(try group.memory() == MemoryLimits(max: 16 * mib, swap: swap))
+        }
+    }
+
+    /// The page cache is given back; nobody is slowed for longer than that takes.
+    @Test func aLimitOfMemoryBelowTheCacheReclaimsIt() throws {
+        try withGroup { group in
+            let mib = Self.mib
+            let swap: Int64? = group.tree.unsupported(.swapMax) == nil ? 0 : nil
+            try group.setMemory(max: 256 * mib, swap: swap)
+            let file = "\(TestPlace.directory)/cache-\(getpid())"
+            defer { unlink(file) }
+            let program = try GroupProgram.python(
+                """
+                import sys, os
+                f = open('\(file)', 'wb')
+                for i in range(64): f.write(b'x' * (1 << 20))
+                f.flush(); os.fsync(f.fileno()); print('written', flush=True)
+                for line in sys.stdin: print('well', flush=True)
+                """, in: group)
+            #expect(try program.line() == "written")
+            #expect(try #require(try group.usage().memory) > 48 * mib)
+            try group.setMemory(max: 24 * mib, swap: swap)
+            #expect(try group.memory() == MemoryLimits(max: 24 * mib, swap: swap))
+            #expect(try #require(try group.usage().memory) <= 24 * mib)
+            if group.tree.version(of: .memory) == .v2 {
+                let hierarchy = try #require(group.tree.unified)
+                #expect(try KernelFile.read("\(group.path)/memory.high", at: hierarchy.directory) == "max")
+            }
+            try program.say("\n")
+            #expect(try program.line() == "well")
+            #expect(try group.usage().memoryKills == 0)
         }
     }
 

@@ -179,6 +179,7 @@ final class TestNode {
         let name = paths.controlGroup
         TestPlace.wait(
             "processes of \(name) end", until: { Self.processes(of: name).isEmpty }, note: { "\(Self.processes(of: name))" })
+        #expect(throws: Never.self) { try VSwap(controlGroup: name).removeAll() }
         let mounts = ((try? KernelFile.read("/proc/self/mountinfo")) ?? "").split(separator: "\n")
         #expect(mounts.filter { $0.contains(name) } == [], "a mount is left")
         #expect(throws: Never.self) { try Command.run(["rm", "-rf", "--one-file-system", "--", directory]) }

@@ -33,6 +33,38 @@ import VZPlan
         #expect(try JSONDecoder().decode(HostCapabilities.self, from: JSONEncoder().encode(host)) == host)
     }
 
+    @Test func whereNothingCanBeSwappedOutSwapIsToldAndRamIsTheLimit() throws {
+        let host = try decode(
+            Self.saved.replacing("{\"cpu_weight", with: #"{"no_swap_space":"none","ram":17179869184,"cpu_weight"#))
+        var spec = ContainerSpec(name: "web", ram: 64 << 20, swap: 32 << 20)
+        spec.beancounters = [
+            .vmguarpages: BarrierLimit(barrier: 256, limit: BarrierLimit.unlimited),
+            .oomguarpages: BarrierLimit(barrier: 16384, limit: BarrierLimit.unlimited),
+        ]
+        let wish = Facets.wish(for: spec, on: host)
+        #expect(wish.unsupported.filter { $0.field == "swap" } == [Unsupported(field: "swap", value: "32M", reason: "none")])
+        let swap = wish.settings.first { $0.field == "swap" }
+        #expect(swap?.kernelValue == .number(0) && swap?.value == "0")
+        // The score is there on every kernel; the version that looked at this host did not know the other two.
+        #expect(wish.unsupported.filter { $0.field.hasSuffix("guarpages") }.map(\.value) == ["256:unlimited", "16384:unlimited"])
+        let score = wish.settings.first { $0.kernelName == "oom_score_adj" }
+        #expect(score?.kernelValue == .number(-4) && score?.field == "beancounters.oomguarpages")
+        #expect(try JSONDecoder().decode(HostCapabilities.self, from: JSONEncoder().encode(host)) == host)
+    }
+
+    @Test func guaranteesAreWrittenInBytes() throws {
+        let host = try decode(
+            Self.saved.replacing(
+                #""settings":{"#, with: #""settings":{"memoryLow":{"name":"memory.low"},"memoryMin":{"name":"memory.min"},"#))
+        var spec = ContainerSpec(name: "web")
+        spec.beancounters = [
+            .vmguarpages: BarrierLimit(barrier: 33792, limit: BarrierLimit.unlimited),
+            .oomguarpages: BarrierLimit(both: BarrierLimit.unlimited),
+        ]
+        let settings = Facets.wish(for: spec, on: host).settings.filter { $0.field.hasSuffix("guarpages") }
+        #expect(settings.map { "\($0.kernelName) \($0.kernelValue)" } == ["memory.low 138412032", "memory.min max"])
+    }
+
     @Test(arguments: [
         (saved, "{}"), (saved, "[]"), (#""default":100"#, #""default":0"#), (#""default":100"#, #""default":9000000000000000000"#),
         (#""min":1"#, #""min":20000"#), (#""max":10000"#, #""max":9000000000000000000"#),

@@ -38,15 +38,17 @@ struct NotEnforced: Facet {
         return settings.compactMap { field, value in value.map { (field, $0) } } + beancounters(of: spec) + lists(of: spec)
     }
 
-    /// Those but numproc. What is unlimited asks for nothing.
+    /// Those that no facet answers for. What is unlimited asks for nothing.
     private static func beancounters(of spec: ContainerSpec) -> [Wanted] {
         Beancounter.allCases.compactMap { beancounter in
-            guard beancounter != .numproc, let bounds = spec.beancounters[beancounter], !isFree(bounds, beancounter) else {
+            guard !enforced.contains(beancounter), let bounds = spec.beancounters[beancounter], !isFree(bounds, beancounter) else {
                 return nil
             }
             return ("beancounters.\(beancounter.rawValue)", text(bounds))
         }
     }
+
+    private static let enforced: Set<Beancounter> = [.numproc, .vmguarpages, .oomguarpages]
 
     private static func isFree(_ bounds: BarrierLimit, _ beancounter: Beancounter) -> Bool {
         switch beancounter.shape {

@@ -8,11 +8,17 @@ struct MemoryFacet: Facet {
 
     func wish(for spec: ContainerSpec, on host: HostCapabilities) -> Wish {
         // Without ram there is no VSwap and no bound; beside ram, swap that is left out is none.
-        let swap = spec.ram == nil ? nil : spec.swap ?? 0
+        var swap = spec.ram == nil ? nil : spec.swap ?? 0
+        var told = Wish()
+        if let wanted = swap, wanted > 0, let reason = host.noSwapSpace {
+            told = Wish(unsupported: [Unsupported(field: "swap", value: Self.text(wanted), reason: reason)])
+            swap = 0
+        }
         return host.wish(
             .memoryMax, field: "ram", value: Self.text(spec.ram), kernelValue: .init(bound: spec.ram), isDefault: spec.ram == nil)
             + host.wish(
                 .swapMax, field: "swap", value: Self.text(swap), kernelValue: .init(bound: swap), isDefault: (swap ?? 0) == 0)
+            + told
     }
 
     func observe(_ container: ContainerHandle) throws(KernelError) -> [Setting] {

@@ -8,6 +8,8 @@ public struct ContainerStart: Sendable {
     public var idBase: UInt32
     public var hostname: String
     public var parameters: StartParameters
+    /// How the kernel picks from the container's processes when the host is out of memory (proc_pid_oom_score_adj(5)).
+    public var oomScore: Int64 = 0
 
     public init(idBase: UInt32, hostname: String, parameters: StartParameters) {
         self.idBase = idBase
@@ -37,25 +39,9 @@ public struct ContainerStart: Sendable {
             outer: outer(directory: directory, tree: tree, group: try group.openUnifiedDirectory()),
             inner: inner(
                 tree: tree, devices: devices, capabilities: capabilities, groups: try group.openTasksForJoining(unified: false)))
-        Self.stopSparing(group)
+        // Only now: before its exec the new process shares our memory, and what is set for one is set for all who share it.
+        if let ours = OOMScore.own { OOMScore.change(from: ours, to: oomScore, in: group) }
         return process
-    }
-
-    /// Where the kernel is told to spare the daemon when memory is short, it shall not spare the container for having been started by it.
-    ///
-    /// Only now: before its exec the new process shares our memory, and what is set for one is set for all who share it.
-    private static func stopSparing(_ group: ControlGroup) {
-        guard let ours = try? KernelFile.read("/proc/self/oom_score_adj"), ours != "0" else { return }
-        // A pass that finds none has found those as well that were forked meanwhile. Whoever changes it back wants it so.
-        for _ in 0..<16 {
-            var isDone = true
-            for process in (try? group.processes()) ?? [] {
-                let file = "/proc/\(process)/oom_score_adj"
-                guard (try? KernelFile.read(file)) == ours, (try? KernelFile.write("0", to: file)) != nil else { continue }
-                isDone = false
-            }
-            if isDone { return }
-        }
     }
 
     /// Made with our identity: only we may write id maps, and map the ids of a mount of the host's.

@@ -10,7 +10,8 @@ struct Main {
         do {
             let arguments = Array(CommandLine.arguments.dropFirst())
             guard let part = arguments.first else {
-                throw Broken("usage: vz-bench start | vz-bench daemon VZD | vz-bench manifests | vz-bench cpu")
+                throw Broken(
+                    "usage: vz-bench start | vz-bench daemon VZD | vz-bench manifests | vz-bench cpu | vz-bench memory | vz-bench clean")
             }
             let paths = NodePaths(environment: Node.environment)
             guard paths.controlGroup != NodePaths.standard.controlGroup, paths.state != NodePaths.standard.state else {
@@ -23,9 +24,13 @@ struct Main {
                 try DaemonBenchmark(paths: paths, program: arguments[1]).run(edits: 100, looks: 20, into: &table)
             case "cpu": try CPUBenchmark(paths: paths).run(count: 5, seconds: 4, into: &table)
             case "manifests": try ManifestBenchmark().run(count: 10_000, into: &table)
+            case "memory": try MemoryBenchmark(paths: paths).run(into: &table)
+            // Swap areas are the host's: those that a killed one left.
+            case "clean": return try VSwap(controlGroup: paths.controlGroup).removeAll()
             default:
                 throw Broken(
-                    "expected start, manifests, cpu, or daemon and the path of vzd; got \(arguments.joined(separator: " "))")
+                    "expected start, manifests, cpu, memory, clean, or daemon and the path of vzd; got "
+                        + arguments.joined(separator: " "))
             }
             print(table.text)
         } catch {

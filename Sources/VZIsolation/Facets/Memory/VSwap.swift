@@ -1,0 +1,147 @@
+public import VZKernel
+internal import VZModel
+
+/// The swap space that containers are promised: zram devices that carry our mark, by which they are found again.
+///
+/// The kernel fills the areas with the highest priority first, so that nothing is written to a disk as long as ours have room; they
+/// have, as long as they hold the sum of what is promised and the host itself swaps nothing out.
+public struct VSwap: Sendable {
+    static let label = "vz-vswap"
+    /// The highest that there is (swapon(2)).
+    static let priority = 32767
+    /// The first bytes of the UUID: whose they are, when several nodes share a host.
+    private let owner: [UInt8]
+
+    public init(controlGroup: String) {
+        var digest = Digest()
+        digest.add(part: controlGroup)
+        owner = Array(("vz" + digest.text).utf8.prefix(12))
+    }
+
+    private func mark(of device: ZRAMDevice) -> SwapMark {
+        SwapMark(label: Self.label, uuid: owner + (0..<4).map { UInt8(truncatingIfNeeded: device.number >> (24 - 8 * $0)) })
+    }
+
+    /// One of ours, in use or, when its maker was killed, not.
+    struct Part: Equatable {
+        var device: ZRAMDevice
+        var size: Int64
+        var used: Int64
+        var isInUse: Bool
+    }
+
+    func parts(_ areas: [SwapArea]) -> [Part] {
+        ZRAMDevice.all().filter { $0.mark == mark(of: $0) }.map { device in
+            let area = areas.first { $0.zram == device }
+            return Part(device: device, size: area?.size ?? device.size ?? 0, used: area?.used ?? 0, isInUse: area != nil)
+        }
+    }
+
+    func facts() -> VSwapMechanism.Facts {
+        let areas = (try? SwapArea.inUse()) ?? []
+        let enabled = try? KernelFile.read("/sys/module/zswap/parameters/enabled")
+        return VSwapMechanism.Facts(
+            areas: areas, ours: Set(parts(areas).filter(\.isInUse).map(\.device.path)), zswap: enabled == "Y" || enabled == "1",
+            canMakeZRAM: ZRAMDevice.isLoaded || ZRAMDevice.isLoadable)
+    }
+
+    // MARK: Sizes
+
+    /// How many bytes are to be added to the swap in RAM.
+    ///
+    /// At most the host's RAM in all. There are few areas in a kernel (29): what is added doubles what there is. While the host is short of
+    /// memory what is promised anew goes to the disk, where there is swap on one: more of it in RAM would make it shorter still.
+    /// - Parameters:
+    ///   - promised: the sum of the containers' swap.
+    ///   - have: what swap in RAM there is, whoever made it.
+    static func lacking(promised: Int64, have: Int64, ram: Int64, isShort: Bool, hasDisk: Bool) -> Int64 {
+        let wanted = min(promised, ram)
+        guard wanted > have, !(isShort && hasDisk) else { return 0 }
+        let step = max(wanted - have, have, 256 << 20)
+        return min(step, ram - have)
+    }
+
+    /// Which of ours are not needed: nothing is in them, and what stays holds all that is promised.
+    static func idle(_ parts: [Part], promised: Int64, have: Int64) -> [Part] {
+        var left = have
+        return parts.filter { part in
+            guard part.isInUse else { return true }
+            guard part.used == 0, left - part.size >= promised else { return false }
+            left -= part.size
+            return true
+        }
+    }
+
+    // MARK: Making
+
+    /// Makes what lacks, and takes away what is not needed. Idempotent.
+    /// - Parameters:
+    ///   - promised: the sum of the containers' swap, bytes.
+    ///   - isShort: whether the host is short of memory.
+    /// - Returns: what was done, in words, and what does not hold.
+    public func provide(_ promised: Int64, ram: Int64, isShort: Bool) throws(KernelError) -> (done: [String], warnings: [String]) {
+        let areas = try SwapArea.inUse()
+        if promised == 0, !areas.contains(where: { $0.zram != nil }), ZRAMDevice.all().isEmpty { return ([], []) }
+        let parts = parts(areas)
+        let have = areas.reduce(0) { $1.zram == nil ? $0 : $0 + $1.size }
+        let hasDisk = areas.contains { $0.zram == nil }
+        var done: [String] = []
+        for part in Self.idle(parts, promised: promised, have: have) {
+            try part.device.remove(swapping: part.isInUse)
+            done.append("took \(part.device.path) away: its swap space is not needed")
+        }
+        let more = Self.lacking(promised: promised, have: have, ram: ram, isShort: isShort, hasDisk: hasDisk)
+        if more > 0, ZRAMDevice.isLoaded || ZRAMDevice.isLoadable {
+            let device = try make(more)
+            done.append("made \(device.path): \(MemoryFacet.text((more >> 20) << 20)) of swap space in compressed RAM")
+        }
+        var warnings: [String] = []
+        if promised > ram {
+            warnings.append(
+                "the containers' swap is \(MemoryFacet.text(promised)) in all and the host's RAM \(MemoryFacet.text(ram)): what is "
+                    + (hasDisk
+                        ? "above goes to the disk" : "above is not there, and a container is killed instead; add swap on a disk"))
+        }
+        if case .outranked(let before) = VSwapMechanism(facts()) {
+            let all = before.joined(separator: ", ")
+            warnings.append("swap on \(all) is filled before ours: give it a priority below \(Self.priority)")
+        }
+        return (done, warnings)
+    }
+
+    private func make(_ bytes: Int64) throws(KernelError) -> ZRAMDevice {
+        if !ZRAMDevice.isLoaded { try ZRAMDevice.load() }
+        let device = try ZRAMDevice.add()
+        do throws(KernelError) {
+            // The first page is the area's head.
+            try device.setSize(bytes + 4096)
+            try device.makeSwap(mark(of: device))
+            try device.startSwapping(priority: Self.priority)
+        } catch {
+            try? device.remove(swapping: false)
+            throw error
+        }
+        return device
+    }
+
+    /// Takes all of ours away. What is in them goes back into RAM.
+    public func removeAll() throws(KernelError) {
+        for part in parts(try SwapArea.inUse()) { try part.device.remove(swapping: part.isInUse) }
+    }
+}
+
+/// Whether the host is short of memory, with hysteresis: once it is, it must be well off again.
+public struct HostShortage: Equatable, Sendable {
+    public private(set) var isShort = false
+
+    public init() {}
+
+    /// Takes a look. - Returns: whether it has changed.
+    public mutating func take(_ memory: HostMemory) -> Bool {
+        let free = memory.total > 0 ? Double(memory.available) / Double(memory.total) : 1
+        let stalled = memory.stalled ?? 0
+        let before = isShort
+        isShort = isShort ? free < 0.1 || stalled > 2 : free < 0.05 || stalled > 10
+        return isShort != before
+    }
+}

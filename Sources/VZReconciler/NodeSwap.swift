@@ -1,0 +1,33 @@
+internal import VZIsolation
+internal import VZKernel
+internal import VZModel
+internal import VZPlan
+
+extension Node {
+    /// The swap that the containers that shall run are promised, in all, bytes. Pure.
+    static func promisedSwap(_ targets: [Target]) -> Int64 {
+        targets.reduce(0) { sum, target in
+            guard target.desired.state == .running, target.spec.ram != nil, let swap = target.spec.swap, swap > 0 else {
+                return sum
+            }
+            let (more, tooMuch) = sum.addingReportingOverflow(swap)
+            return tooMuch ? .max : more
+        }
+    }
+
+    /// Makes the swap space that containers are promised, and takes away what is no longer needed (`VSwap`).
+    /// - Parameter isShort: whether the host is short of memory.
+    /// - Returns: what was done; what does not hold is added to the look's warnings.
+    public func provideSwap(for look: inout Look, isShort: Bool = false) -> [String] {
+        guard core.host.supports(.swapMax), let ram = core.host.ram else { return [] }
+        do {
+            let (done, warnings) = try VSwap(controlGroup: paths.controlGroup).provide(
+                Self.promisedSwap(look.targets), ram: ram, isShort: isShort)
+            look.warnings += warnings
+            return done
+        } catch {
+            look.warnings.append("provide swap space: \(error)")
+            return []
+        }
+    }
+}

@@ -3,13 +3,13 @@ internal import Glibc
 extension ControlGroupTree {
     /// The settings of a group that can be read and changed while processes run in it.
     public enum Setting: String, CaseIterable, Sendable {
-        case cpuWeight, cpuQuota, ioWeight, memoryMax, swapMax, pidsMax
+        case cpuWeight, cpuQuota, ioWeight, ioBytes, ioOperations, memoryMax, swapMax, pidsMax
 
         /// The controller that it belongs to.
         public var controller: Controller {
             switch self {
             case .cpuWeight, .cpuQuota: .cpu
-            case .ioWeight: .io
+            case .ioWeight, .ioBytes, .ioOperations: .io
             case .memoryMax, .swapMax: .memory
             case .pidsMax: .pids
             }
@@ -42,6 +42,7 @@ extension ControlGroupTree {
             case .swapMax: "boot with swapaccount=1, or a kernel that counts swap (CONFIG_SWAP)"
             case .cpuQuota: "boot a kernel with CONFIG_CFS_BANDWIDTH"
             case .ioWeight: "load the scheduler bfq, or boot a kernel with CONFIG_BLK_CGROUP_IOCOST"
+            case .ioBytes, .ioOperations: "boot a kernel with CONFIG_BLK_DEV_THROTTLING"
             case .cpuWeight, .memoryMax, .pidsMax: "boot a kernel with this controller"
             }
         return "the kernel has no \(files.joined(separator: " or ")); \(mend)"
@@ -56,6 +57,9 @@ extension ControlGroupTree {
         case (.cpuQuota, .v2): [ControlGroupV2.cpuQuota]
         case (.ioWeight, .v1): ControlGroupV1.ioWeights
         case (.ioWeight, .v2): ControlGroupV2.ioWeights
+        case (.ioBytes, .v1): ["blkio.throttle.read_bps_device"]
+        case (.ioOperations, .v1): ["blkio.throttle.read_iops_device"]
+        case (.ioBytes, .v2), (.ioOperations, .v2): ["io.max"]
         case (.memoryMax, .v1): [ControlGroupV1.memoryMax]
         case (.memoryMax, .v2): [ControlGroupV2.memoryMax]
         case (.swapMax, .v1): [ControlGroupV1.memoryAndSwapMax]

@@ -29,8 +29,6 @@ struct NotEnforced: Facet {
             ("cpus", spec.cpus == 0 ? nil : "\(spec.cpus)"),
             ("cpumask", spec.cpumask == .all ? nil : spec.cpumask.text),
             ("nodemask", spec.nodemask == .all ? nil : spec.nodemask.text),
-            ("iolimit", spec.iolimit == 0 ? nil : "\(spec.iolimit)"),
-            ("iopslimit", spec.iopslimit == 0 ? nil : "\(spec.iopslimit)"),
             ("vm_overcommit", spec.vmOvercommit.flatMap { $0 == 0 ? nil : "\($0)" }),
             ("layout", spec.layout == .dir ? nil : spec.layout.rawValue),
             ("diskspace", spec.diskspace.map(text)),

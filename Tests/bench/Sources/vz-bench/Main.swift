@@ -10,7 +10,7 @@ struct Main {
         do {
             let arguments = Array(CommandLine.arguments.dropFirst())
             guard let part = arguments.first else {
-                throw Broken("usage: vz-bench start | vz-bench daemon VZD | vz-bench manifests")
+                throw Broken("usage: vz-bench start | vz-bench io | vz-bench daemon VZD | vz-bench manifests")
             }
             let paths = NodePaths(environment: Node.environment)
             guard paths.controlGroup != NodePaths.standard.controlGroup, paths.state != NodePaths.standard.state else {
@@ -19,11 +19,12 @@ struct Main {
             var table = Table()
             switch part {
             case "start": try StartBenchmark(paths: paths).run(count: 50, into: &table)
+            case "io": try IOBenchmark(paths: paths).run(into: &table)
             case "daemon" where arguments.count == 2:
                 try DaemonBenchmark(paths: paths, program: arguments[1]).run(edits: 100, looks: 20, into: &table)
             case "manifests": try ManifestBenchmark().run(count: 10_000, into: &table)
             default:
-                throw Broken("expected start, manifests, or daemon and the path of vzd; got \(arguments.joined(separator: " "))")
+                throw Broken("expected start, io, manifests, or daemon and the path of vzd; got \(arguments.joined(separator: " "))")
             }
             print(table.text)
         } catch {

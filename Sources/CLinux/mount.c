@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-_Static_assert(VZ_O_PATH == O_PATH, "a flag of open(2)");
+_Static_assert(VZ_O_PATH == O_PATH && VZ_O_DIRECT == O_DIRECT && VZ_O_TMPFILE == O_TMPFILE, "flags of open(2)");
 _Static_assert(VZ_RESOLVE_IN_ROOT == RESOLVE_IN_ROOT && VZ_RESOLVE_NO_SYMLINKS == RESOLVE_NO_SYMLINKS, "flags of openat2(2)");
 _Static_assert(VZ_MOUNT_ATTR_NOEXEC == MOUNT_ATTR_NOEXEC && VZ_MOUNT_ATTR_NODEV == MOUNT_ATTR_NODEV, "flags of fsmount(2)");
 

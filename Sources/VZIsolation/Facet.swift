@@ -25,8 +25,10 @@ public struct ContainerHandle: Sendable {
     public let group: ControlGroup
     public let process: PidFD?
     public let host: HostCapabilities
+    public let paths: NodePaths
 
-    public init(ctid: ContainerID, group: ControlGroup, process: PidFD?, host: HostCapabilities) {
+    public init(ctid: ContainerID, group: ControlGroup, process: PidFD?, host: HostCapabilities, paths: NodePaths) {
+        self.paths = paths
         self.ctid = ctid
         self.group = group
         self.process = process

@@ -23,6 +23,11 @@ public struct HostCapabilities: Equatable, Sendable {
     /// Why nothing can be swapped out here, and what mends it; `nil` when it can.
     public let noSwapSpace: String?
 
+    /// What the roots of this node lie on; `nil` when nobody looked.
+    public var storage: RootStorage?
+    /// The same of those containers whose roots lie elsewhere, by CTID.
+    public var otherStorage: [String: RootStorage] = [:]
+
     private struct Ability: Equatable, Codable {
         var name: String
         /// Why it cannot be used here, and what mends it; `nil` when it can.
@@ -44,6 +49,11 @@ public struct HostCapabilities: Equatable, Sendable {
         // cgroup v1 holds the sum of both; what is compared and shown is swap alone.
         let swap = ControlGroupTree.Setting.swapMax.rawValue
         if let sum = settings[swap]?.name, sum.contains("memsw") { settings[swap]?.name = "\(sum) less RAM" }
+        // Both directions are bound at once, and on v2 one file has all four numbers.
+        for (setting, v2) in [(ControlGroupTree.Setting.ioBytes, "rbps,wbps"), (.ioOperations, "riops,wiops")] {
+            guard let name = settings[setting.rawValue]?.name else { continue }
+            settings[setting.rawValue]?.name = name == "io.max" ? "\(name) \(v2)" : name.replacing(".read_", with: ".{read,write}_")
+        }
         cpuWeightScale = tree.cpuWeightScale
         cpuScale = CPUScale(tree.cpuWeightScale)
         pidsMaxRange = tree.pidsMaxRange
@@ -66,11 +76,13 @@ public struct HostCapabilities: Equatable, Sendable {
     /// What is told of the scale of cpuunits; `nil` when it is the standard one.
     public var cpuScaleNote: String? { cpuScale.note(name(of: .cpuWeight)) }
 
-    func name(of setting: ControlGroupTree.Setting) -> String { settings[setting.rawValue]?.name ?? setting.rawValue }
-
     public func supports(_ setting: ControlGroupTree.Setting) -> Bool { unsupported(setting) == nil }
 
-    private func unsupported(_ setting: ControlGroupTree.Setting) -> String? {
+    /// What this host calls a setting.
+    func name(of setting: ControlGroupTree.Setting) -> String { settings[setting.rawValue]?.name ?? setting.rawValue }
+
+    /// Why it cannot be used here, and what mends it; `nil` when it can.
+    func unsupported(_ setting: ControlGroupTree.Setting) -> String? {
         guard let ability = settings[setting.rawValue] else {
             return "the version of vz that looked at the host did not know it; look with this one"
         }
@@ -96,7 +108,8 @@ public struct HostCapabilities: Equatable, Sendable {
 
 extension HostCapabilities: Codable {
     private enum Key: String, CodingKey {
-        case settings
+        case settings, storage
+        case otherStorage = "other_storage"
         case cpuWeight = "cpu_weight"
         case pidsMax = "pids_max"
         case cpus
@@ -115,6 +128,8 @@ extension HostCapabilities: Codable {
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: Key.self)
         try container.encode(settings, forKey: .settings)
+        try container.encodeIfPresent(storage, forKey: .storage)
+        if !otherStorage.isEmpty { try container.encode(otherStorage, forKey: .otherStorage) }
         let weight = cpuWeightScale
         try container.encode(
             Scale(min: weight.range.lowerBound, max: weight.range.upperBound, default: weight.default), forKey: .cpuWeight)
@@ -141,6 +156,8 @@ extension HostCapabilities: Codable {
             return numbers
         }
         settings = try container.decode([String: Ability].self, forKey: .settings)
+        storage = try container.decodeIfPresent(RootStorage.self, forKey: .storage)
+        otherStorage = try container.decodeIfPresent([String: RootStorage].self, forKey: .otherStorage) ?? [:]
         let weight = try container.decode(Scale.self, forKey: .cpuWeight)
         // It is multiplied by cpuunits, and divided by.
         guard let one = weight.default, (1...1 << 32).contains(one), (1...1 << 32).contains(weight.max) else {

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 public import VZKernel
 public import VZModel
 public import VZPlan
@@ -10,15 +11,16 @@ public struct IsolationCore: Sendable {
     public let paths: NodePaths
     /// Where the containers' control groups are.
     public let tree: ControlGroupTree
-    /// What that tree can hold.
-    public let host: HostCapabilities
+    /// What that tree can hold, and what the roots lie on, as `lookAtStorage` last saw it.
+    public var host: HostCapabilities { seen.value.withLock { $0 } }
+    private let seen: SeenHost
     public let templates: TemplateStore
 
     /// - Parameter host: what was seen of `tree`.
     public init(paths: NodePaths, tree: ControlGroupTree, host: HostCapabilities) {
         self.paths = paths
         self.tree = tree
-        self.host = host
+        seen = SeenHost(host)
         templates = TemplateStore(directory: paths.templates)
     }
 
@@ -26,9 +28,17 @@ public struct IsolationCore: Sendable {
     public init(paths: NodePaths, preparing: Bool) throws(KernelError) {
         let tree = try ControlGroupTree.discover(parent: paths.controlGroup)
         self.init(paths: paths, tree: tree, host: preparing ? try HostCapabilities(preparing: tree) : HostCapabilities(tree))
+        lookAtStorage()
     }
 
     // MARK: Looking
+
+    /// Looks what the roots lie on: something may have been mounted, or a disk's scheduler changed.
+    public func lookAtStorage() {
+        var host = host
+        host.lookAtStorage(paths, tree)
+        seen.value.withLock { $0 = host }
+    }
 
     /// What the kernel holds for one container, with the handle to change it.
     public struct Observation: Sendable {
@@ -53,7 +63,7 @@ public struct IsolationCore: Sendable {
         var process = known.flatMap { $0.isRunning ? $0 : nil }
         let present = process != nil || group.exists
         if process == nil && present { process = try Self.processOne(of: group) }
-        let handle = ContainerHandle(ctid: ctid, group: group, process: process, host: host)
+        let handle = ContainerHandle(ctid: ctid, group: group, process: process, host: host, paths: paths)
         var seen = ObservedContainer(isRunning: process != nil, isPresent: present)
         seen.rootExists = ContainerRoot(ctid: ctid, paths: paths).exists
         if let process {
@@ -120,7 +130,7 @@ public struct IsolationCore: Sendable {
             switch change.action {
             case .stop:
                 try stop(handle, timeout: stopTimeout)
-                handle = ContainerHandle(ctid: handle.ctid, group: handle.group, process: nil, host: host)
+                handle = ContainerHandle(ctid: handle.ctid, group: handle.group, process: nil, host: host, paths: paths)
             case .discardRoot:
                 // One that appeared meanwhile is not there to be taken away.
                 try Trash(paths: paths).take(handle.ctid, named: desired.name)
@@ -132,7 +142,7 @@ public struct IsolationCore: Sendable {
                 if together.first == setting { try make(together, on: handle) }
             case .start:
                 let process = try start(handle, desired, idBase: idBase)
-                handle = ContainerHandle(ctid: handle.ctid, group: handle.group, process: process, host: host)
+                handle = ContainerHandle(ctid: handle.ctid, group: handle.group, process: process, host: host, paths: paths)
             case .wait: break
             }
             made(change)
@@ -200,4 +210,10 @@ public struct IsolationCore: Sendable {
         }
         try group.remove()
     }
+}
+
+/// What was seen of the host last, for all copies of a core.
+private final class SeenHost: Sendable {
+    let value: Mutex<HostCapabilities>
+    init(_ host: HostCapabilities) { value = Mutex(host) }
 }

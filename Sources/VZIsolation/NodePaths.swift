@@ -26,6 +26,8 @@ public struct NodePaths: Equatable, Sendable {
     public var trash: String { state + "/trash" }
     /// What is remembered of the node as a whole.
     public var nodeRecords: String { state + "/node" }
+    /// The models of the disks for io.cost.
+    public var ioCost: String { state + "/io-cost.conf" }
     public var locks: String { run + "/lock" }
     public var status: String { run + "/status" }
 }

@@ -57,6 +57,9 @@ struct ControlGroupText {
         return nil
     }
 
+    /// All that is left.
+    func rest() -> String { String(decoding: UnsafeRawBufferPointer(rebasing: bytes[position...]), as: UTF8.self) }
+
     private mutating func skipBlanks() {
         while position < bytes.count, isBlank(position) { position += 1 }
     }

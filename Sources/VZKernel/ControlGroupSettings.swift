@@ -3,14 +3,14 @@ internal import Glibc
 extension ControlGroupTree {
     /// The settings of a group that can be read and changed while processes run in it.
     public enum Setting: String, CaseIterable, Sendable {
-        case cpuWeight, cpuQuota, cpus, memoryNodes, ioWeight, memoryMax, swapMax, memoryLow, memoryMin, pidsMax
+        case cpuWeight, cpuQuota, cpus, memoryNodes, ioWeight, ioBytes, ioOperations, memoryMax, swapMax, memoryLow, memoryMin, pidsMax
 
         /// The controller that it belongs to.
         public var controller: Controller {
             switch self {
             case .cpuWeight, .cpuQuota: .cpu
             case .cpus, .memoryNodes: .cpuset
-            case .ioWeight: .io
+            case .ioWeight, .ioBytes, .ioOperations: .io
             case .memoryMax, .swapMax, .memoryLow, .memoryMin: .memory
             case .pidsMax: .pids
             }
@@ -47,6 +47,7 @@ extension ControlGroupTree {
             case .swapMax: "boot with swapaccount=1, or a kernel that counts swap (CONFIG_SWAP)"
             case .cpuQuota: "boot a kernel with CONFIG_CFS_BANDWIDTH"
             case .ioWeight: "load the scheduler bfq, or boot a kernel with CONFIG_BLK_CGROUP_IOCOST"
+            case .ioBytes, .ioOperations: "boot a kernel with CONFIG_BLK_DEV_THROTTLING"
             case .cpuWeight, .cpus, .memoryNodes, .memoryMax, .memoryLow, .memoryMin, .pidsMax: "boot a kernel with this controller"
             }
         return "the kernel has no \(files.joined(separator: " or ")); \(mend)"
@@ -63,6 +64,9 @@ extension ControlGroupTree {
         case (.memoryNodes, _): [ControlGroup.memoryNodesFile]
         case (.ioWeight, .v1): ControlGroupV1.ioWeights
         case (.ioWeight, .v2): ControlGroupV2.ioWeights
+        case (.ioBytes, .v1): ["blkio.throttle.read_bps_device"]
+        case (.ioOperations, .v1): ["blkio.throttle.read_iops_device"]
+        case (.ioBytes, .v2), (.ioOperations, .v2): ["io.max"]
         case (.memoryMax, .v1): [ControlGroupV1.memoryMax]
         case (.memoryMax, .v2): [ControlGroupV2.memoryMax]
         case (.swapMax, .v1): [ControlGroupV1.memoryAndSwapMax]

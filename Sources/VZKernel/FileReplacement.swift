@@ -30,6 +30,9 @@ extension KernelFile {
         guard fsync(directory.raw) == 0 else { throw KernelError("sync \(parent)", errno: errno) }
     }
 
+    /// Whether an error says that there is no such file.
+    public static func isMissing(_ error: KernelError) -> Bool { error.errno == ENOENT }
+
     /// Removes a file; one that is not there is removed already.
     public static func remove(_ path: String) throws(KernelError) {
         if unlink(path) != 0 && errno != ENOENT { throw KernelError("remove \(path)", errno: errno) }

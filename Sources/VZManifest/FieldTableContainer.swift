@@ -127,17 +127,26 @@ extension FieldTable {
             "spec.ioprio", \.spec.ioprio, ContainerSpec.ioPriorityRange,
             .init(
                 openVZ: "IOPRIO", disruption: .live,
-                summary: "The container's I/O priority; a higher one gets more of a busy disk.")),
+                summary: """
+                    The container's I/O priority; a higher one gets more of a busy disk. One that is not 4 switches on what makes \
+                    weights act: io.cost, or strict guarantees where the disk's scheduler is bfq.
+                    """)),
         .rate(
             "spec.iolimit", \.spec.iolimit,
             .init(
                 unit: "bytes a second", openVZ: "IOLIMIT", disruption: .live,
-                summary: "The most that the container reads and writes together. 0 is no limit.")),
+                summary: """
+                    The most that the container moves to and from the device of its root. OpenVZ counted reads and writes \
+                    together; Linux bounds each direction, and each may use the whole. 0 is no limit.
+                    """)),
         .integer(
             "spec.iopslimit", \.spec.iopslimit, 0...4_294_967_295,
             .init(
                 unit: "operations a second", openVZ: "IOPSLIMIT", disruption: .live,
-                summary: "The most reads and writes together. 0 is no limit.")),
+                summary: """
+                    The most operations on the device of its root: as many reads and as many writes, where OpenVZ counted them \
+                    together. 0 is no limit.
+                    """)),
     ]
 
     static let disk: [Field] = [

@@ -87,6 +87,8 @@ public final class Node: Sendable {
         var said: [ContainerID: Overrides]
         var nextEnd: Int64?
         var acknowledged: String?
+        /// With what the roots lie on.
+        var host: HostCapabilities
     }
 
     /// Reads all manifests and what is remembered, and says what shall be.
@@ -96,12 +98,14 @@ public final class Node: Sendable {
     ///   - removing: believes that what is gone was removed. Who is there for one container leaves that to others.
     public func look(only: [String]? = nil, remembering: Bool, removing: Bool = true) throws -> Look {
         let reading = only.map(ManifestDirectory.read(given:)) ?? directory.read()
+        core.lookAtStorage()
         let present = try core.present()
         let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
         let (acknowledged, cache) = (acknowledged, try updatedRecords())
         let damaged = cache.damaged + unreadable
         let inputs = Inputs(
-            reading: reading, records: cache.version, present: present, said: said, nextEnd: nextEnd, acknowledged: acknowledged)
+            reading: reading, records: cache.version, present: present, said: said, nextEnd: nextEnd, acknowledged: acknowledged,
+            host: core.host)
         if only == nil, damaged.isEmpty, let same = last.withLock({ $0?.inputs == inputs ? $0?.look : nil }) { return same }
         let parsed = parse(reading, partial: only != nil)
         var input = parsed.input

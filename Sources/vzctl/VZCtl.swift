@@ -26,7 +26,7 @@ struct VZCtl: ParsableCommand {
             Show.self, Status.self, Events.self, History.self, Wait.self,
             Start.self, Stop.self, Restart.self, Hold.self, Release.self, Acknowledge.self, SetCommand.self, Confirm.self,
             Shutdown.self, TrashCommand.self,
-            Exec.self, Enter.self, TemplateCommand.self, Import.self, Export.self, CapacityCommand.self,
+            Exec.self, Enter.self, TemplateCommand.self, Import.self, Export.self, CapacityCommand.self, DoctorCommand.self,
         ])
 }
 

@@ -26,8 +26,6 @@ struct NotEnforced: Facet {
             ("state", spec.state == .suspended ? "suspended" : nil),
             ("nameserver", text(spec.nameserver)),
             ("searchdomain", text(spec.searchdomain)),
-            ("iolimit", spec.iolimit == 0 ? nil : "\(spec.iolimit)"),
-            ("iopslimit", spec.iopslimit == 0 ? nil : "\(spec.iopslimit)"),
             ("vm_overcommit", spec.vmOvercommit.flatMap { $0 == 0 ? nil : "\($0)" }),
             ("layout", spec.layout == .dir ? nil : spec.layout.rawValue),
             ("diskspace", spec.diskspace.map(text)),

@@ -11,7 +11,8 @@ struct Main {
             let arguments = Array(CommandLine.arguments.dropFirst())
             guard let part = arguments.first else {
                 throw Broken(
-                    "usage: vz-bench start | vz-bench daemon VZD | vz-bench manifests | vz-bench cpu | vz-bench memory | vz-bench clean")
+                    "usage: vz-bench start | vz-bench daemon VZD | vz-bench manifests | vz-bench cpu | vz-bench io | vz-bench memory "
+                        + "| vz-bench clean")
             }
             let paths = NodePaths(environment: Node.environment)
             guard paths.controlGroup != NodePaths.standard.controlGroup, paths.state != NodePaths.standard.state else {
@@ -20,6 +21,7 @@ struct Main {
             var table = Table()
             switch part {
             case "start": try StartBenchmark(paths: paths).run(count: 50, into: &table)
+            case "io": try IOBenchmark(paths: paths).run(into: &table)
             case "daemon" where arguments.count == 2:
                 try DaemonBenchmark(paths: paths, program: arguments[1]).run(edits: 100, looks: 20, into: &table)
             case "cpu": try CPUBenchmark(paths: paths).run(count: 5, seconds: 4, into: &table)
@@ -29,7 +31,7 @@ struct Main {
             case "clean": return try VSwap(controlGroup: paths.controlGroup).removeAll()
             default:
                 throw Broken(
-                    "expected start, manifests, cpu, memory, clean, or daemon and the path of vzd; got "
+                    "expected start, manifests, cpu, io, memory, clean, or daemon and the path of vzd; got "
                         + arguments.joined(separator: " "))
             }
             print(table.text)

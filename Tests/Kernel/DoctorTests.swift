@@ -1,0 +1,90 @@
+import Testing
+
+@testable import VZIsolation
+@testable import VZKernel
+
+/// What `vzctl doctor` says of a host.
+@Suite(.enabled(if: mayUseControlGroups)) struct DoctorTests {
+    private func facts(_ change: (inout HostFacts) -> Void = { _ in }) throws -> HostFacts {
+        var host = HostCapabilities(try ControlGroupTree.discover())
+        let disk = BlockDevice(number: "254:0", name: "vda", scheduler: "mq-deadline")
+        host.storage = RootStorage(
+            .init(stack: BlockStack(tops: [disk], queues: [disk], disks: [disk]), withoutDevice: nil), hasIOCost: false)
+        var facts = HostFacts(
+            capabilities: host, controlGroups: "v2", kernel: "6.1.0-56-amd64", stateDirectory: "/var/lib/vz",
+            stateMount: MountEntry(mountPoint: "/", type: "ext4", source: "/dev/vda", options: ["rw", "prjquota"]))
+        facts.swaps = [.init(device: "/dev/zram0", kibibytes: 1 << 20)]
+        facts.securityModules = ["landlock", "bpf"]
+        facts.criu = "/usr/sbin/criu"
+        facts.lxcfs = "/usr/bin/lxcfs"
+        facts.isLXCFSMounted = true
+        change(&facts)
+        return facts
+    }
+
+    private func missing(_ facts: HostFacts) -> [String] { Doctor.findings(facts).filter { !$0.isFine }.map(\.subject) }
+
+    private typealias Lack = (String, @Sendable (inout HostFacts) -> Void, [String])
+
+    private static let lacks: [Lack] = [
+        ("kernel", { $0.kernel = "5.10.0-9-amd64" }, ["kernel", "id-mapped mounts"]),
+        ("groups", { $0.controlGroups = nil }, ["control groups"]),
+        ("tmpfs", { $0.stateMount?.type = "tmpfs" }, ["id-mapped mounts"]),
+        ("quota", { $0.stateMount?.options = ["rw"] }, ["project quota"]),
+        ("disk swap", { $0.swaps = [.init(device: "/dev/vdb", kibibytes: 5)] }, ["swap in memory"]),
+        (
+            "zswap",
+            {
+                $0.swaps = [.init(device: "/dev/vdb", kibibytes: 5)]
+                $0.zswap = "Y"
+            }, []
+        ),
+        ("no swap", { $0.swaps = [] }, ["swap in memory"]),
+        ("lsm", { $0.securityModules = ["landlock"] }, ["BPF LSM"]),
+        ("lsm unseen", { $0.securityModules = nil }, ["BPF LSM"]),
+        ("criu", { $0.criu = nil }, ["criu"]),
+        ("lxcfs", { $0.lxcfs = nil }, ["lxcfs"]),
+        ("lxcfs stopped", { $0.isLXCFSMounted = false }, ["lxcfs"]),
+        ("storage", { $0.capabilities.storage = nil }, ["iolimit, iopslimit"]),
+    ]
+
+    @Test(arguments: lacks)
+    func eachLackIsNamed(_ name: String, _ change: @Sendable (inout HostFacts) -> Void, _ lacks: [String]) throws {
+        let (whole, changed) = (try facts(), try facts(change))
+        #expect(Set(missing(changed)).subtracting(missing(whole)) == Set(lacks), "\(name)")
+        for finding in Doctor.findings(changed) where !finding.isFine {
+            #expect(finding.consequence?.isEmpty == false && finding.mend?.isEmpty == false, "\(finding)")
+        }
+    }
+
+    @Test func weightsAreToldByWhatMakesThemAct() throws {
+        let disk = BlockDevice(number: "254:0", name: "vda", scheduler: "bfq")
+        let stack = BlockStack(tops: [disk], queues: [disk], disks: [disk])
+        func sharing(_ scheduler: String?, hasIOCost: Bool) -> RootStorage.Sharing {
+            var stack = stack
+            stack.queues[0].scheduler = scheduler
+            stack.disks[0].scheduler = scheduler
+            return RootStorage(.init(stack: stack, withoutDevice: nil), hasIOCost: hasIOCost).sharing
+        }
+        #expect(sharing("bfq", hasIOCost: true) == .bfq([disk]))
+        #expect(sharing("bfq", hasIOCost: false) == .bfq([disk]))
+        guard case .ioCost = sharing("none", hasIOCost: true), case .nothing = sharing("none", hasIOCost: false),
+            case .nothing = sharing(nil, hasIOCost: true)
+        else {
+            Issue.record("expected io.cost where the kernel has it and the disk a queue, else nothing")
+            return
+        }
+    }
+
+    @Test func theVerbReadsOnlyAndAnswersWithItsExitCode() throws {
+        try withNode { node in
+            let (result, calls) = try SystemCall.traced(["\(TestPlace.programs)/vzctl", "doctor"], node)
+            #expect(calls.filter(\.writes).map { "\($0.name)(\($0.arguments)" } == [])
+            #expect(result.exit == .code(result.output.contains("missing") ? 1 : 0), "\(result)")
+            #expect(result.output.contains("ok       kernel") && result.output.contains("iolimit"), "\(result)")
+            let json = try node.vzctl("doctor", "-o", "json")
+            #expect(json.exit == result.exit)
+            #expect(json.output.contains("\"format_version\" : 1") && json.output.contains("\"subject\" : \"ioprio\""))
+        }
+    }
+}

@@ -21,7 +21,8 @@ public enum Doctor {
     private static func controlGroups(_ host: HostFacts) -> Finding {
         guard let versions = host.controlGroups else {
             return .missing(
-                "control groups", "no controller is mounted", "no limit can be held", mend: "mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+                "control groups", "no controller is mounted", "no limit can be held",
+                mend: "mount -t cgroup2 cgroup2 /sys/fs/cgroup")
         }
         return .fine("control groups", versions)
     }
@@ -97,7 +98,8 @@ public enum Doctor {
         }
         let place = host.stateMount.map { "\($0.type) on \($0.mountPoint)" } ?? host.stateDirectory
         return .missing(
-            "project quota", "\(place) is mounted without prjquota", "diskspace and diskinodes cannot be held for roots in directories",
+            "project quota", "\(place) is mounted without prjquota",
+            "diskspace and diskinodes cannot be held for roots in directories",
             mend: "tune2fs -O project,quota -Q prjquota (ext4, unmounted), and mount with -o prjquota")
     }
 
@@ -109,7 +111,8 @@ public enum Doctor {
         if host.zswap == "Y", !host.swaps.isEmpty { return .fine("swap in memory", "zswap before \(there)") }
         let consequence =
             host.swaps.isEmpty
-            ? "a container has no swap: what goes over ram is ended" : "a container over ram is swapped out to disk, also while memory is free"
+            ? "a container has no swap: what goes over ram is ended"
+            : "a container over ram is swapped out to disk, also while memory is free"
         return .missing(
             "swap in memory", "\(there), zram not in use, zswap \(host.zswap == nil ? "missing" : "off")", consequence,
             mend: host.hasZram
@@ -119,7 +122,8 @@ public enum Doctor {
     private static func bpf(_ host: HostFacts) -> Finding {
         guard let modules = host.securityModules else {
             return .missing(
-                "BPF LSM", "/sys/kernel/security/lsm cannot be read", "it is not known whether programs of the BPF LSM can be attached",
+                "BPF LSM", "/sys/kernel/security/lsm cannot be read",
+                "it is not known whether programs of the BPF LSM can be attached",
                 mend: "mount -t securityfs securityfs /sys/kernel/security, and look as root")
         }
         if modules.contains("bpf") { return .fine("BPF LSM", modules.joined(separator: ",")) }

@@ -14,6 +14,8 @@ public struct HostCapabilities: Equatable, Sendable {
     public let ram: Int64?
     /// Why nothing can be swapped out here, and what mends it; `nil` when it can.
     public let noSwapSpace: String?
+    /// Why no process can be spared when memory runs out, and what mends it; `nil` when it can.
+    public let noSparing: String?
 
     private struct Ability: Equatable, Codable {
         var name: String
@@ -40,6 +42,7 @@ public struct HostCapabilities: Equatable, Sendable {
         pidsMaxRange = tree.pidsMaxRange
         ram = (try? HostMemory.now())?.total
         noSwapSpace = VSwapMechanism.ofThisHost(VSwap(controlGroup: tree.parent)).refusal
+        noSparing = OOMScore.refusal
     }
 
     public func supports(_ setting: ControlGroupTree.Setting) -> Bool { unsupported(setting) == nil }
@@ -75,6 +78,7 @@ extension HostCapabilities: Codable {
         case pidsMax = "pids_max"
         case ram
         case noSwapSpace = "no_swap_space"
+        case noSparing = "no_sparing"
     }
 
     /// A range of whole numbers, and what a new group has.
@@ -93,6 +97,7 @@ extension HostCapabilities: Codable {
         try container.encode(Scale(min: pidsMaxRange.lowerBound, max: pidsMaxRange.upperBound), forKey: .pidsMax)
         try container.encodeIfPresent(ram, forKey: .ram)
         try container.encodeIfPresent(noSwapSpace, forKey: .noSwapSpace)
+        try container.encodeIfPresent(noSparing, forKey: .noSparing)
     }
 
     public init(from decoder: any Decoder) throws {
@@ -114,5 +119,6 @@ extension HostCapabilities: Codable {
         pidsMaxRange = try range(try container.decode(Scale.self, forKey: .pidsMax), .pidsMax)
         ram = try container.decodeIfPresent(Int64.self, forKey: .ram)
         noSwapSpace = try container.decodeIfPresent(String.self, forKey: .noSwapSpace)
+        noSparing = try container.decodeIfPresent(String.self, forKey: .noSparing)
     }
 }

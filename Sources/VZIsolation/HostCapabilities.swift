@@ -22,6 +22,8 @@ public struct HostCapabilities: Equatable, Sendable {
     public let ram: Int64?
     /// Why nothing can be swapped out here, and what mends it; `nil` when it can.
     public let noSwapSpace: String?
+    /// Why no process can be spared when memory runs out, and what mends it; `nil` when it can.
+    public let noSparing: String?
 
     /// What the roots of this node lie on; `nil` when nobody looked.
     public var storage: RootStorage?
@@ -61,6 +63,7 @@ public struct HostCapabilities: Equatable, Sendable {
         memoryNodes = tree.available(.memoryNodes).flatMap { NumberSet(text: $0) }
         ram = (try? HostMemory.now())?.total
         noSwapSpace = VSwapMechanism.ofThisHost(VSwap(controlGroup: tree.parent)).refusal
+        noSparing = OOMScore.refusal
     }
 
     /// The same host, with one scale for containers of these cpuunits.
@@ -116,6 +119,7 @@ extension HostCapabilities: Codable {
         case memoryNodes = "memory_nodes"
         case ram
         case noSwapSpace = "no_swap_space"
+        case noSparing = "no_sparing"
     }
 
     /// A range of whole numbers, and what a new group has.
@@ -138,6 +142,7 @@ extension HostCapabilities: Codable {
         try container.encodeIfPresent(memoryNodes?.text, forKey: .memoryNodes)
         try container.encodeIfPresent(ram, forKey: .ram)
         try container.encodeIfPresent(noSwapSpace, forKey: .noSwapSpace)
+        try container.encodeIfPresent(noSparing, forKey: .noSparing)
     }
 
     public init(from decoder: any Decoder) throws {
@@ -170,5 +175,6 @@ extension HostCapabilities: Codable {
         pidsMaxRange = try range(try container.decode(Scale.self, forKey: .pidsMax), .pidsMax)
         ram = try container.decodeIfPresent(Int64.self, forKey: .ram)
         noSwapSpace = try container.decodeIfPresent(String.self, forKey: .noSwapSpace)
+        noSparing = try container.decodeIfPresent(String.self, forKey: .noSparing)
     }
 }

@@ -31,7 +31,6 @@ struct ControlGroupReclaim {
             if used < least - 1 << 16 { (least, seen) = (used, now) }
             if now > deadline || now - seen > Self.patience.standstill { return false }
             try push(used - target)
-            ControlGroupWait.pause(milliseconds: 2)
         }
     }
 
@@ -48,6 +47,7 @@ struct ControlGroupReclaim {
                 try group.write(String(bytes), to: "memory.reclaim", in: hierarchy)
             } catch  where error.errno == EAGAIN {
                 // Less than asked for.
+                ControlGroupWait.pause(milliseconds: 2)
             } catch  where error.errno == EOPNOTSUPP {
                 // Before Linux 5.19.
                 try group.write(String(target), to: "memory.high", in: hierarchy)
@@ -62,9 +62,12 @@ struct ControlGroupReclaim {
     /// Takes a limit down in steps that each hold, so that what was freed does not come back. The kernel refuses what it cannot free
     /// (`EBUSY`), and ends nothing.
     func lower(_ file: String, usage: String) throws(KernelError) {
+        // A busy group takes back what is freed before the limit is there: the more it does, the smaller the steps.
+        var step = Int64.max
         let lowered = try push(usage) { bytes throws(KernelError) in
-            let step = max(bytes / 4, min(bytes, 4 << 20))
-            _ = try ControlGroupV1.write(target + bytes - step, to: file, of: group, in: hierarchy)
+            step = max(min(step, bytes), min(bytes, 16 << 10))
+            let isHeld = try ControlGroupV1.write(target + bytes - step, to: file, of: group, in: hierarchy)
+            step = isHeld ? step * 2 : step / 4
         }
         guard lowered, try ControlGroupV1.write(target, to: file, of: group, in: hierarchy) else {
             throw try refusal(file, usage: usage)

@@ -156,8 +156,8 @@ import Testing
             try TestPlace.wait("the second one is at work") { try node.group().memory().swap == wanted }
             #expect(try parts() == made)
             try node.declare("web", lines)
-            try TestPlace.wait("it is taken away", until: { try parts().isEmpty }, note: { second.log })
-            #expect(made[0].device.size == nil)
+            let isGone = { try parts().isEmpty && made[0].device.size == nil }
+            try TestPlace.wait("it is taken away", until: isGone, note: { second.log })
         }
     }
 

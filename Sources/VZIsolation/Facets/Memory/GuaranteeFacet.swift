@@ -14,12 +14,17 @@ struct GuaranteeFacet: Facet {
     func wish(for spec: ContainerSpec, on host: HostCapabilities) -> Wish {
         let low = Self.bytes(spec.beancounters[.vmguarpages])
         let min = Self.bytes(spec.beancounters[.oomguarpages])
-        let score = Self.oomScore(guaranteed: min, ram: host.ram).map { Self.setting(score: $0, Self.text(min)) }
+        var spared = Wish()
+        if let reason = host.noSparing {
+            if min != 0 { spared.unsupported = [Unsupported(field: Self.survival, value: Self.text(min), reason: reason)] }
+        } else if let score = Self.oomScore(guaranteed: min, ram: host.ram) {
+            spared.settings = [Self.setting(score: score, Self.text(min))]
+        }
         return host.wish(
             .memoryLow, field: Self.allocation, value: Self.text(low), kernelValue: .init(bound: low), isDefault: low == 0)
             + host.wish(
                 .memoryMin, field: Self.survival, value: Self.text(min), kernelValue: .init(bound: min), isDefault: min == 0)
-            + Wish(settings: score.map { [$0] } ?? [])
+            + spared
     }
 
     func observe(_ container: ContainerHandle) throws(KernelError) -> [Setting] {
@@ -32,7 +37,7 @@ struct GuaranteeFacet: Facet {
                 host.setting(.memoryMin, field: Self.survival, value: Self.text(held.min), kernelValue: .init(bound: held.min)),
             ]
         }
-        if let score = container.process.flatMap(OOMScore.of) {
+        if host.noSparing == nil, let score = container.process.flatMap(OOMScore.of) {
             settings.append(Self.setting(score: score, Self.text(guaranteed: score, ram: host.ram)))
         }
         return settings
@@ -52,7 +57,7 @@ struct GuaranteeFacet: Facet {
             let process = container.process,
             let old = OOMScore.of(process)
         {
-            OOMScore.change(from: old, to: score, in: container.group)
+            try OOMScore.change(from: old, to: score, in: container.group)
         }
     }
 

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import VZKernel
 
 /// oom_score_adj of proc(5): −1000…1000, in thousandths of the host's memory that are added to what a process has when the kernel looks
@@ -14,16 +15,28 @@ enum OOMScore {
         (try? KernelFile.read("/proc/\(process)/\(name)")).flatMap { Int64($0) }
     }
 
+    /// Why it cannot be lowered here, and what mends it; `nil` when it can. The bounding set tells as well who only looks, without
+    /// the capabilities of the daemon.
+    static var refusal: String? {
+        let status = (try? KernelFile.read("/proc/self/status")) ?? ""
+        let bounds = status.split(separator: "\n").first { $0.hasPrefix("CapBnd:") }?.split(separator: "\t").last
+        // CAP_SYS_RESOURCE is number 24.
+        if let bounds, let bits = UInt64(bounds, radix: 16), bits & 1 << 24 != 0 { return nil }
+        return "the host's own root lacks CAP_SYS_RESOURCE, without which nobody is spared when memory runs out; give it to vzd"
+    }
+
     /// Gives the processes of a group another one, but for those that have chosen one for themselves.
-    static func change(from old: Int64, to new: Int64, in group: ControlGroup) {
+    /// - Throws: `EACCES` when it may not be lowered; processes that end meanwhile are no failure.
+    static func change(from old: Int64, to new: Int64, in group: ControlGroup) throws(KernelError) {
         guard old != new else { return }
         // A pass that finds none has found those as well that were forked meanwhile.
         for _ in 0..<16 {
             var isDone = true
-            for process in (try? group.processes()) ?? [] {
-                let file = "/proc/\(process)/\(name)"
-                guard read(String(process)) == old, (try? KernelFile.write(String(new), to: file)) != nil else { continue }
-                isDone = false
+            for process in try group.processes() where read(String(process)) == old {
+                do throws(KernelError) {
+                    try KernelFile.write(String(new), to: "/proc/\(process)/\(name)")
+                    isDone = false
+                } catch  where error.errno == ESRCH || error.errno == ENOENT {}
             }
             if isDone { return }
         }

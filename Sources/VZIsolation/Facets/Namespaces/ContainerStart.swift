@@ -40,7 +40,7 @@ public struct ContainerStart: Sendable {
             inner: inner(
                 tree: tree, devices: devices, capabilities: capabilities, groups: try group.openTasksForJoining(unified: false)))
         // Only now: before its exec the new process shares our memory, and what is set for one is set for all who share it.
-        if let ours = OOMScore.own { OOMScore.change(from: ours, to: oomScore, in: group) }
+        if let ours = OOMScore.own { try? OOMScore.change(from: ours, to: oomScore, in: group) }
         return process
     }
 

@@ -110,11 +110,13 @@ public final class Node: Sendable {
         let parsed = parse(reading, partial: only != nil)
         var input = parsed.input
         input.isAcknowledged = only == nil && acknowledged == input.generation
-        let faults = only == nil ? doubtDefaults(&input, parsed.defaultsFile, remembering: remembering) : []
+        // One time for all that is judged: what is not believed yet is looked at again.
+        let now = ContinuousClock.now
+        let faults = only == nil ? doubtDefaults(&input, parsed.defaultsFile, remembering: remembering, at: now) : []
         let memory = known(cache.records, present)
         var hasAsked = !memory.present.isEmpty
         var judgement = Judgement(
-            of: input, on: memory, said: said, host: core.host, recent: { removing ? recent($0, input) : $0 },
+            of: input, on: memory, said: said, host: core.host, recent: { removing ? recent($0, input, at: now) : $0 },
             isRestart: { target in
                 // Where none is wanted, none will be until something else is said.
                 let isRestart = (try? self.plan(target))?.0.isRestart ?? true
@@ -137,7 +139,7 @@ public final class Node: Sendable {
         var look = Look(
             diagnostics: parsed.diagnostics + faults + judgement.acceptance.problems, warnings: parsed.warnings + strangers,
             damaged: damaged, present: Set(present), generation: input.generation, nextEnd: nextEnd,
-            again: only == nil ? again : nil)
+            again: only == nil ? again(after: now) : nil)
         (look.digests, look.brake, look.unrecorded) = (parsed.digests, judgement.brake, memory.present)
         look.toRemember = judgement.acceptance.toRemember
         look.notes = [judgement.host.cpuScaleNote].compactMap { $0 }

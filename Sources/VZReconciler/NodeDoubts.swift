@@ -22,31 +22,34 @@ extension Node {
     }
 
     /// Of the containers whose manifests are gone those whose removal does not count yet.
-    func recent(_ removed: Set<ContainerID>, _ input: Acceptance.Input) -> Set<ContainerID> {
+    func recent(
+        _ removed: Set<ContainerID>, _ input: Acceptance.Input, at now: ContinuousClock.Instant
+    ) -> Set<ContainerID> {
         guard !input.isAcknowledged else { return [] }
-        return doubts.withLock { $0.containers.recent(among: removed, generation: input.generation, at: .now) }
+        return doubts.withLock { $0.containers.recent(among: removed, generation: input.generation, at: now) }
     }
 
-    /// After how long to look again for what is not believed yet.
-    var again: Duration? {
-        let due = doubts.withLock { doubts in
-            [doubts.containers.nextDue(at: .now), doubts.defaults.nextDue(at: .now)].compactMap { $0 }.min()
+    /// How long after `now` to look again for what was not believed then.
+    func again(after now: ContinuousClock.Instant) -> Duration? {
+        doubts.withLock { doubts in
+            [doubts.containers.nextDue(at: now), doubts.defaults.nextDue(at: now)].compactMap { $0 }.min().map { $0 - now }
         }
-        return due.map { $0 - .now }
     }
 
     /// Takes back every manifest when the defaults, which all of them start from, are gone in a way that cannot be meant: without them
     /// each would say something else, and nobody would have said it.
     /// - Parameter file: where they are seen now.
     /// - Returns: what there is to tell.
-    func doubtDefaults(_ input: inout Acceptance.Input, _ file: String?, remembering: Bool) -> [String] {
+    func doubtDefaults(
+        _ input: inout Acceptance.Input, _ file: String?, remembering: Bool, at now: ContinuousClock.Instant
+    ) -> [String] {
         let known = doubts.withLock { $0.defaultsFile } ?? (try? host.read(DefaultsPlace.self, "defaults"))?.file
         let missing = file == nil ? known : nil
         var why = missing.flatMap { reasonToMiss($0, input) }
         // Not in doubt for another reason, it may still be on its way from one file to another.
         let gone = why == nil && !input.isAcknowledged ? Set([missing].compactMap { $0 }) : []
         doubts.withLock { doubts in
-            if !doubts.defaults.recent(among: gone, generation: input.generation, at: .now).isEmpty {
+            if !doubts.defaults.recent(among: gone, generation: input.generation, at: now).isEmpty {
                 why = "it is gone, and waited for to stay away"
             }
             doubts.defaultsFile = why == nil ? file : known

@@ -3,7 +3,8 @@ internal import Glibc
 extension ControlGroupTree {
     /// The settings of a group that can be read and changed while processes run in it.
     public enum Setting: String, CaseIterable, Sendable {
-        case cpuWeight, cpuQuota, cpus, memoryNodes, ioWeight, ioBytes, ioOperations, memoryMax, swapMax, memoryLow, memoryMin, pidsMax
+        case cpuWeight, cpuQuota, cpus, memoryNodes, ioWeight, ioBytes, ioOperations, memoryMax, swapMax, memoryLow, memoryMin
+        case pidsMax
 
         /// The controller that it belongs to.
         public var controller: Controller {

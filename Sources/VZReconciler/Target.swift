@@ -35,7 +35,8 @@ extension Node.Target {
         let source = isRemoved ? "file removed" : "\(record.source.file):\(record.source.line)"
         var desired = DesiredContainer(
             ctid: record.ctid, name: record.name, source: source, state: state, stateReason: reason, template: spec.template,
-            start: StartParameters(init: spec.`init`, env: spec.env), wish: Facets.wish(for: spec, on: host.host(of: record.ctid.description)))
+            start: StartParameters(init: spec.`init`, env: spec.env),
+            wish: Facets.wish(for: spec, on: host.host(of: record.ctid.description)))
         desired.disruption = spec.lifecycle.disruption
         desired.brake = brake
         desired.ignoredDrift = spec.lifecycle.ignoreDrift.map { String($0.dropFirst()).replacing("/", with: ".") }

@@ -151,7 +151,9 @@ import Testing
         let text = "rbps=1 rseqiops=2 rrandiops=3 wbps=4 wseqiops=5 wrandiops=6"
         let model = try #require(IOCostModel(text: " wbps=4 wseqiops=5 wrandiops=6 rbps=1 rseqiops=2 rrandiops=3"))
         #expect(model.description == text)
-        for bad in ["", "rbps=1", text + " x=7", text + " rbps=1", text.replacing("=3", with: "=0"), text.replacing("=3", with: "=a")] {
+        for bad in [
+            "", "rbps=1", text + " x=7", text + " rbps=1", text.replacing("=3", with: "=0"), text.replacing("=3", with: "=a"),
+        ] {
             #expect(IOCostModel(text: bad) == nil, "\(bad)")
         }
     }

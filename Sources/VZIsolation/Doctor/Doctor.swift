@@ -21,7 +21,8 @@ public enum Doctor {
     private static func controlGroups(_ host: HostFacts) -> Finding {
         guard let versions = host.controlGroups else {
             return .missing(
-                "control groups", "no controller is mounted", "no limit can be held", mend: "mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+                "control groups", "no controller is mounted", "no limit can be held",
+                mend: "mount -t cgroup2 cgroup2 /sys/fs/cgroup")
         }
         return .fine("control groups", versions)
     }
@@ -32,6 +33,8 @@ public enum Doctor {
             (.cpuQuota, "cpulimit", "a container may use all CPUs"),
             (.memoryMax, "ram", "a container may use all memory"),
             (.swapMax, "swap", "a container may use all swap"),
+            (.cpus, "cpumask, cpus", "processes of a container run on all CPUs"),
+            (.memoryNodes, "nodemask", "a container takes memory from all nodes"),
             (.pidsMax, "beancounters.numproc", "a container may fill the table of processes"),
         ]
         return all.map { setting, field, consequence in
@@ -97,29 +100,23 @@ public enum Doctor {
         }
         let place = host.stateMount.map { "\($0.type) on \($0.mountPoint)" } ?? host.stateDirectory
         return .missing(
-            "project quota", "\(place) is mounted without prjquota", "diskspace and diskinodes cannot be held for roots in directories",
+            "project quota", "\(place) is mounted without prjquota",
+            "diskspace and diskinodes cannot be held for roots in directories",
             mend: "tune2fs -O project,quota -Q prjquota (ext4, unmounted), and mount with -o prjquota")
     }
 
-    /// What is there for swap that costs no disk I/O.
-    static func swap(_ host: HostFacts) -> Finding {
-        let names = host.swaps.map { "\($0.device) \($0.kibibytes >> 10) MiB" }.joined(separator: ", ")
-        let there = host.swaps.isEmpty ? "no swap" : names
-        if host.swaps.contains(where: { $0.device.contains("zram") }) { return .fine("swap in memory", there) }
-        if host.zswap == "Y", !host.swaps.isEmpty { return .fine("swap in memory", "zswap before \(there)") }
-        let consequence =
-            host.swaps.isEmpty
-            ? "a container has no swap: what goes over ram is ended" : "a container over ram is swapped out to disk, also while memory is free"
-        return .missing(
-            "swap in memory", "\(there), zram not in use, zswap \(host.zswap == nil ? "missing" : "off")", consequence,
-            mend: host.hasZram
-                ? "modprobe zram, and swap on it with a priority above the disk's" : "boot a kernel with CONFIG_ZRAM")
+    private static func swap(_ host: HostFacts) -> Finding {
+        guard let mend = host.swap.mend else {
+            return .fine("swap above ram", "\(host.swap.description): \(host.swap.consequence)")
+        }
+        return .missing("swap above ram", host.swap.description, host.swap.consequence, mend: mend)
     }
 
     private static func bpf(_ host: HostFacts) -> Finding {
         guard let modules = host.securityModules else {
             return .missing(
-                "BPF LSM", "/sys/kernel/security/lsm cannot be read", "it is not known whether programs of the BPF LSM can be attached",
+                "BPF LSM", "/sys/kernel/security/lsm cannot be read",
+                "it is not known whether programs of the BPF LSM can be attached",
                 mend: "mount -t securityfs securityfs /sys/kernel/security, and look as root")
         }
         if modules.contains("bpf") { return .fine("BPF LSM", modules.joined(separator: ",")) }

@@ -71,11 +71,15 @@ private final class DiskWork: Sendable {
     }
 
     func run() {
-        // Direct I/O takes whole pages. What is written is random, against disks that save on zeros.
+        // Direct I/O takes whole pages. What is written is a random page again and again, against disks that save on zeros.
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: block, alignment: 4096)
         defer { buffer.deallocate() }
-        for at in stride(from: 0, to: block, by: 256) { _ = getentropy(buffer.baseAddress.map { $0 + at }, 256) }
-        while ContinuousClock.now < end, error.load(ordering: .relaxed) == 0 {
+        for at in stride(from: 0, to: min(block, 4096), by: 256) { _ = getentropy(buffer.baseAddress.map { $0 + at }, 256) }
+        if let page = buffer.baseAddress {
+            for at in stride(from: 4096, to: block, by: 4096) { memcpy(page + at, page, 4096) }
+        }
+        // At least one request each, however slow the disk.
+        repeat {
             let number = next.add(1, ordering: .relaxed).oldValue
             // A step of many blocks, and with no divisor in common with a power of two, comes to all of them.
             let at = (random ? number &* 40_503 : number) % blocks * block
@@ -85,7 +89,7 @@ private final class DiskWork: Sendable {
             } else if count >= 0 || errno != EINTR {
                 error.store(count < 0 ? errno : EIO, ordering: .relaxed)
             }
-        }
+        } while ContinuousClock.now < end && error.load(ordering: .relaxed) == 0
     }
 }
 

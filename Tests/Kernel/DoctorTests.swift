@@ -13,7 +13,7 @@ import Testing
         var facts = HostFacts(
             capabilities: host, controlGroups: "v2", kernel: "6.1.0-56-amd64", stateDirectory: "/var/lib/vz",
             stateMount: MountEntry(mountPoint: "/", type: "ext4", source: "/dev/vda", options: ["rw", "prjquota"]))
-        facts.swaps = [.init(device: "/dev/zram0", kibibytes: 1 << 20)]
+        facts.swap = .zram
         facts.securityModules = ["landlock", "bpf"]
         facts.criu = "/usr/sbin/criu"
         facts.lxcfs = "/usr/bin/lxcfs"
@@ -31,15 +31,8 @@ import Testing
         ("groups", { $0.controlGroups = nil }, ["control groups"]),
         ("tmpfs", { $0.stateMount?.type = "tmpfs" }, ["id-mapped mounts"]),
         ("quota", { $0.stateMount?.options = ["rw"] }, ["project quota"]),
-        ("disk swap", { $0.swaps = [.init(device: "/dev/vdb", kibibytes: 5)] }, ["swap in memory"]),
-        (
-            "zswap",
-            {
-                $0.swaps = [.init(device: "/dev/vdb", kibibytes: 5)]
-                $0.zswap = "Y"
-            }, []
-        ),
-        ("no swap", { $0.swaps = [] }, ["swap in memory"]),
+        ("disk swap", { $0.swap = .disk }, ["swap above ram"]), ("swap to be made", { $0.swap = .onDemand }, []),
+        ("no swap", { $0.swap = .none }, ["swap above ram"]),
         ("lsm", { $0.securityModules = ["landlock"] }, ["BPF LSM"]),
         ("lsm unseen", { $0.securityModules = nil }, ["BPF LSM"]),
         ("criu", { $0.criu = nil }, ["criu"]),
@@ -66,8 +59,8 @@ import Testing
             stack.disks[0].scheduler = scheduler
             return RootStorage(.init(stack: stack, withoutDevice: nil), hasIOCost: hasIOCost).sharing
         }
-        #expect(sharing("bfq", hasIOCost: true) == .bfq([disk]))
-        #expect(sharing("bfq", hasIOCost: false) == .bfq([disk]))
+        #expect(sharing("bfq", hasIOCost: true) == .bfq(devices: [disk]))
+        #expect(sharing("bfq", hasIOCost: false) == .bfq(devices: [disk]))
         guard case .ioCost = sharing("none", hasIOCost: true), case .nothing = sharing("none", hasIOCost: false),
             case .nothing = sharing(nil, hasIOCost: true)
         else {

@@ -241,7 +241,12 @@ import Testing
             try withMount(node, node.paths.containers) {
                 let loop = try #require(storage(node).stack.tops.first)
                 _ = try? Command.run(["modprobe", "-q", "bfq"])
-                try KernelFile.write("bfq", to: "/sys/dev/block/\(loop.number)/queue/scheduler")
+                // A loop device keeps its scheduler, and that one its settings, for the next file.
+                let scheduler = "/sys/dev/block/\(loop.number)/queue/scheduler"
+                let before = loop.scheduler ?? "none"
+                try KernelFile.write("none", to: scheduler)
+                try KernelFile.write("bfq", to: scheduler)
+                defer { #expect(throws: Never.self) { try KernelFile.write(before == "bfq" ? "none" : before, to: scheduler) } }
                 #expect(BFQ.strictGuarantees(on: loop) == false)
                 try node.start("web", ctid: 101, "ioprio: 4")
                 #expect(BFQ.strictGuarantees(on: loop) == false, "nobody asked for a share")

@@ -174,6 +174,11 @@ final class TestNode {
     /// Ends and removes everything; the test fails when anything stays, or was left by what should have cleared it.
     func close() {
         for program in programs where program.isRunning { program.kill() }
+        for disk in opened?.core.host.storage?.stack.disks ?? [] {
+            // The machine's, and it would stay.
+            guard (try? tree.ioCostDevices())?.contains(disk.number) == true else { continue }
+            #expect(throws: Never.self) { try tree.disableIOCost(on: disk) }
+        }
         opened = nil
         cleanUpControlGroups(tree)
         let name = paths.controlGroup

@@ -33,6 +33,8 @@ public enum Doctor {
             (.cpuQuota, "cpulimit", "a container may use all CPUs"),
             (.memoryMax, "ram", "a container may use all memory"),
             (.swapMax, "swap", "a container may use all swap"),
+            (.cpus, "cpumask, cpus", "processes of a container run on all CPUs"),
+            (.memoryNodes, "nodemask", "a container takes memory from all nodes"),
             (.pidsMax, "beancounters.numproc", "a container may fill the table of processes"),
         ]
         return all.map { setting, field, consequence in
@@ -103,20 +105,11 @@ public enum Doctor {
             mend: "tune2fs -O project,quota -Q prjquota (ext4, unmounted), and mount with -o prjquota")
     }
 
-    /// What is there for swap that costs no disk I/O.
-    static func swap(_ host: HostFacts) -> Finding {
-        let names = host.swaps.map { "\($0.device) \($0.kibibytes >> 10) MiB" }.joined(separator: ", ")
-        let there = host.swaps.isEmpty ? "no swap" : names
-        if host.swaps.contains(where: { $0.device.contains("zram") }) { return .fine("swap in memory", there) }
-        if host.zswap == "Y", !host.swaps.isEmpty { return .fine("swap in memory", "zswap before \(there)") }
-        let consequence =
-            host.swaps.isEmpty
-            ? "a container has no swap: what goes over ram is ended"
-            : "a container over ram is swapped out to disk, also while memory is free"
-        return .missing(
-            "swap in memory", "\(there), zram not in use, zswap \(host.zswap == nil ? "missing" : "off")", consequence,
-            mend: host.hasZram
-                ? "modprobe zram, and swap on it with a priority above the disk's" : "boot a kernel with CONFIG_ZRAM")
+    private static func swap(_ host: HostFacts) -> Finding {
+        guard let mend = host.swap.mend else {
+            return .fine("swap above ram", "\(host.swap.description): \(host.swap.consequence)")
+        }
+        return .missing("swap above ram", host.swap.description, host.swap.consequence, mend: mend)
     }
 
     private static func bpf(_ host: HostFacts) -> Finding {

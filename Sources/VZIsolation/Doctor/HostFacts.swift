@@ -10,17 +10,8 @@ public struct HostFacts: Equatable, Sendable {
     public var stateDirectory: String
     /// The mount that the state directory is on.
     public var stateMount: MountEntry?
-    public struct SwapArea: Equatable, Sendable {
-        public var device: String
-        public var kibibytes: Int64
-    }
-
-    /// /proc/swaps.
-    public var swaps: [SwapArea] = []
-    /// `Y` or `N` of /sys/module/zswap; `nil`: the kernel has none.
-    public var zswap: String?
-    /// Whether the module zram is there, loaded or not.
-    public var hasZram = false
+    /// What swap above ram goes to.
+    public var swap = VSwapMechanism.none
     /// The security modules in force; `nil` when they cannot be seen.
     public var securityModules: [String]?
     public var criu: String?
@@ -44,13 +35,7 @@ public struct HostFacts: Equatable, Sendable {
             capabilities: core.host, controlGroups: versions.isEmpty ? nil : versions.joined(separator: " and "),
             kernel: try KernelFile.read("/proc/sys/kernel/osrelease"), stateDirectory: core.paths.state,
             stateMount: mounts.holding(state))
-        swaps = ((try? KernelFile.read("/proc/swaps")) ?? "").split(separator: "\n").dropFirst().compactMap { line in
-            let words = line.split { $0 == " " || $0 == "\t" }
-            return words.count >= 3 ? Int64(words[2]).map { SwapArea(device: String(words[0]), kibibytes: $0) } : nil
-        }
-        zswap = try? KernelFile.read("/sys/module/zswap/parameters/enabled")
-        let modules = "/lib/modules/\(kernel)/kernel/drivers/block/zram"
-        hasZram = ["/sys/module/zram", "/sys/block/zram0", modules].contains { BlockDeviceReader.fileSystem(of: $0) != nil }
+        swap = VSwapMechanism.ofThisHost(VSwap(controlGroup: core.tree.parent))
         securityModules = (try? KernelFile.read("/sys/kernel/security/lsm"))?.split(separator: ",").map(String.init)
         criu = Self.program("criu")
         lxcfs = Self.program("lxcfs")

@@ -10,11 +10,11 @@ public struct RootStorage: Equatable, Sendable, Codable {
 
     public enum Sharing: Equatable, Sendable, Codable {
         /// io.cost on these disks.
-        case ioCost([BlockDevice])
+        case ioCost(disks: [BlockDevice])
         /// BFQ on these, which are set to it already.
-        case bfq([BlockDevice])
+        case bfq(devices: [BlockDevice])
         /// Why nothing does, and what mends it.
-        case nothing(String)
+        case nothing(reason: String)
     }
 
     /// - Parameter hasIOCost: whether the kernel can share disks by io.cost.
@@ -23,7 +23,7 @@ public struct RootStorage: Equatable, Sendable, Codable {
         if stack.tops.isEmpty {
             let place = found.withoutDevice.map { "\($0), which is on no block device" } ?? "a device that sysfs does not know"
             let reason = "the root is on \(place); put it on ext4, xfs or btrfs on a disk"
-            (unlimited, sharing) = (reason, .nothing("weights do not act: " + reason))
+            (unlimited, sharing) = (reason, .nothing(reason: "weights do not act: " + reason))
             return
         }
         sharing = Self.sharing(of: stack, hasIOCost: hasIOCost)
@@ -32,11 +32,11 @@ public struct RootStorage: Equatable, Sendable, Codable {
     private static func sharing(of stack: BlockStack, hasIOCost: Bool) -> Sharing {
         let isOnBFQ = !stack.queues.isEmpty && stack.queues.allSatisfy { $0.scheduler == "bfq" }
         // Somebody's word for BFQ is heeded; the two together would undo each other.
-        if isOnBFQ { return .bfq(stack.queues) }
-        if hasIOCost, stack.disks.allSatisfy({ $0.scheduler != nil }) { return .ioCost(stack.disks) }
+        if isOnBFQ { return .bfq(devices: stack.queues) }
+        if hasIOCost, stack.disks.allSatisfy({ $0.scheduler != nil }) { return .ioCost(disks: stack.disks) }
         let names = stack.queues.map { "\($0.name) (scheduler \($0.scheduler ?? "none"))" }.joined(separator: ", ")
         let mend = stack.queues.map { "echo bfq >/sys/block/\($0.name)/queue/scheduler" }.joined(separator: " && ")
-        return .nothing("weights do not act on \(names); \(mend) (after modprobe bfq), and by a udev rule at boot")
+        return .nothing(reason: "weights do not act on \(names); \(mend) (after modprobe bfq), and by a udev rule at boot")
     }
 }
 

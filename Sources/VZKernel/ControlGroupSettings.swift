@@ -39,7 +39,8 @@ extension ControlGroupTree {
         }
         let files = files(of: setting, version: hierarchy.version)
         if hierarchy.version == .v1, setting == .memoryLow || setting == .memoryMin {
-            return "\(files[0]): cgroup v1 guarantees no memory (its soft limit only says from whom to take first); boot with cgroup v2: "
+            return
+                "\(files[0]): cgroup v1 guarantees no memory (its soft limit only says from whom to take first); boot with cgroup v2: "
                 + "systemd.unified_cgroup_hierarchy=1"
         }
         if !hierarchy.has("cgroup.procs", in: parent) || files.contains(where: { hierarchy.has($0, in: parent) }) { return nil }

@@ -176,7 +176,8 @@ final class Reconciler: Sendable {
                     ended.append(before)
                 }
                 changed.insert(ctid)
-                // New input may have mended what failed.
+                // New input may have mended what failed; that our own record of it is another by now has not.
+                guard state.targets[ctid]?.desired != target.desired else { continue }
                 state.progress[ctid]?.backoff.reset()
                 state.progress[ctid]?.crashes = 0
             }

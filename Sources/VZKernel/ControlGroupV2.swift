@@ -43,14 +43,34 @@ enum ControlGroupV2 {
         if !counted, limits.swap != nil { throw group.unsupported(.swapMax) }
         let before = counted ? try limit(swapMax, of: group, in: hierarchy) : nil
         let grows = (limits.swap ?? .max) > (before ?? .max)
-        if counted, grows { try write(limits.swap, to: swapMax, of: group, in: hierarchy) }
+        // Swap that shrinks beside RAM goes first: what RAM gives up must not go where there will be no room for it. Where RAM grows it
+        // goes last, when what was in it has found room.
+        let ram = try limit(memoryMax, of: group, in: hierarchy) ?? .max
+        let goesFirst = counted && !grows && (limits.max ?? .max) < ram
+        if counted, !grows { try refuseTooMuch(limits, of: group, in: hierarchy) }
+        if grows || goesFirst, counted { try write(limits.swap, to: swapMax, of: group, in: hierarchy) }
         do throws(KernelError) {
             try setMax(limits.max, of: group, in: hierarchy)
         } catch {
-            if counted, grows { try? write(before, to: swapMax, of: group, in: hierarchy) }
+            if counted, grows || goesFirst { try? write(before, to: swapMax, of: group, in: hierarchy) }
             throw error
         }
-        if counted, !grows { try write(limits.swap, to: swapMax, of: group, in: hierarchy) }
+        if counted, !grows, !goesFirst { try write(limits.swap, to: swapMax, of: group, in: hierarchy) }
+    }
+
+    /// Refuses limits that do not hold what can only be in RAM or swap.
+    private static func refuseTooMuch(
+        _ limits: MemoryLimits, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) {
+        guard let max = limits.max, let swap = limits.swap else { return }
+        let used = try group.read("memory.stat", in: hierarchy) { ($0.value(of: "anon") ?? 0) + ($0.value(of: "shmem") ?? 0) }
+        let swapped = try group.read("memory.swap.current", in: hierarchy) { $0.number() }
+        guard used + swapped > max.addingReportingOverflow(swap).partialValue, max <= .max - swap else { return }
+        throw KernelError(
+            "write \"\(max)\" to \"\(memoryMax)\" and \"\(swap)\" to \"\(swapMax)\" of cgroup /\(group.path)", errno: EBUSY,
+            detail:
+                "\(used + swapped) bytes are in use that only RAM and swap can hold; the old limit stays; end processes, or set a "
+                + "higher limit or more swap")
     }
 
     /// The kernel ends processes when memory.max is written and what is above it cannot be freed: so that is done before.

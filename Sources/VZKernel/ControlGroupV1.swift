@@ -77,10 +77,6 @@ enum ControlGroupV1 {
             max: try limit(memoryMax, of: group, in: hierarchy), sum: try limit(memoryAndSwapMax, of: group, in: hierarchy)
         )
         let grows = (sum ?? .max) > (before.sum ?? .max)
-        let isLowered = !grows || (limits.max ?? .max) < (before.max ?? .max)
-        // Meanwhile the limit is where usage is: who takes more waits, instead of being ended, until it is decided.
-        if isLowered { try? group.write("1", to: "memory.oom_control", in: hierarchy) }
-        defer { if isLowered { try? group.write("0", to: "memory.oom_control", in: hierarchy) } }
         do throws(KernelError) {
             if grows { try set(memoryAndSwapMax, to: sum, of: group, in: hierarchy) }
             try set(memoryMax, to: limits.max, of: group, in: hierarchy)

@@ -97,12 +97,7 @@ final class GroupProgram {
     }
 
     /// Writes to the program's input.
-    /// - Throws: `EPIPE` when it has ended.
-    func say(_ text: String) throws {
-        let bytes = Array(text.utf8)
-        let n = send(socket.raw, bytes, bytes.count, Int32(MSG_NOSIGNAL))
-        if n != bytes.count { throw KernelError("write to process \(process)", errno: errno) }
-    }
+    func say(_ text: String) throws { try socket.writeAll(text.utf8) }
 
     /// Waits for the end: the exit code, or minus the signal; `nil` when it does not end within a minute.
     @discardableResult func wait() -> Int32? {

@@ -83,7 +83,9 @@ import Testing
         }
     }
 
-    @Test func ramAndSwapAreChangedUnderABusyContainer() throws {
+    /// In the virtual machine, on cgroup v2: on v1 the kernel may end a process of a group that takes back what is freed faster than
+    /// the limit goes down.
+    @Test(.enabled(if: TestPlace.isVirtualMachine)) func ramAndSwapAreChangedUnderABusyContainer() throws {
         try withNode { node in
             let process = try node.start("web", ctid: 101, "ram: 128M\nswap: 32M")
             try Self.provide(node)

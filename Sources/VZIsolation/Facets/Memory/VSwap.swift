@@ -66,7 +66,8 @@ public struct VSwap: Sendable {
         var left = have
         return parts.filter { part in
             guard part.isInUse else { return true }
-            guard part.used == 0, left - part.size >= promised else { return false }
+            // Some pages of the host's own are no reason to keep what nobody is promised: they go back into RAM.
+            guard part.used <= (promised == 0 ? 16 << 20 : 0), left - part.size >= promised else { return false }
             left -= part.size
             return true
         }

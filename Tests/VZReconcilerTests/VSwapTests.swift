@@ -59,11 +59,15 @@ import VZPlan
         func part(_ number: Int, _ used: Int64, inUse: Bool = true) -> VSwap.Part {
             VSwap.Part(device: ZRAMDevice(number: number), size: Self.gib, used: used, isInUse: inUse)
         }
-        let parts = [part(1, 4096), part(2, 0), part(3, 0), part(4, 0, inUse: false)]
+        let parts = [part(1, (16 << 20) + 4096), part(2, 0), part(3, 0), part(4, 0, inUse: false)]
         func idle(_ promised: Int64) -> [Int] {
             VSwap.idle(parts, promised: promised, have: 3 * Self.gib).map(\.device.number)
         }
         #expect(idle(0) == [2, 3, 4])
+        // Some pages of the host's own keep it only as long as somebody is promised some of it.
+        let touched = [VSwap.Part(device: parts[0].device, size: Self.gib, used: 16 << 20, isInUse: true)]
+        #expect(VSwap.idle(touched, promised: 0, have: Self.gib).count == 1)
+        #expect(VSwap.idle(touched, promised: 1, have: 3 * Self.gib).isEmpty)
         #expect(idle(Self.gib + 1) == [2, 4])
         #expect(idle(2 * Self.gib + 1) == [4])
     }

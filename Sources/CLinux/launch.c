@@ -3,9 +3,12 @@
 #define _GNU_SOURCE
 #include "vz_launch.h"
 
+#include "system_calls.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/openat2.h>
 #include <linux/sched.h>
 #include <net/if.h>
 #include <poll.h>
@@ -19,13 +22,10 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#ifndef __x86_64__
-#error "launch.c knows the system call convention of x86-64 only"
-#endif
 
 enum { STACK_SIZE = 64 * 1024 };
 
@@ -36,43 +36,6 @@ struct run {
     char *inner_stack;
     int release[2], executed[2];
 };
-
-static inline long sys(long number, long a, long b, long c, long d, long e) {
-    long answer;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    __asm__ volatile("syscall" : "=a"(answer) : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
-    return answer;
-}
-#define SYS0(n) sys(n, 0, 0, 0, 0, 0)
-#define SYS1(n, a) sys(n, (long)(a), 0, 0, 0, 0)
-#define SYS2(n, a, b) sys(n, (long)(a), (long)(b), 0, 0, 0)
-#define SYS3(n, a, b, c) sys(n, (long)(a), (long)(b), (long)(c), 0, 0)
-#define SYS4(n, a, b, c, d) sys(n, (long)(a), (long)(b), (long)(c), (long)(d), 0)
-#define SYS5(n, a, b, c, d, e) sys(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
-
-/// clone3 with a stack of the child's own, on which it calls `entry(argument)` and exits with what that returns.
-static long clone3_call(struct clone_args *arguments, int (*entry)(struct run *), struct run *argument) {
-    long answer;
-    register void *r8 __asm__("r8") = (void *)entry;
-    register void *r9 __asm__("r9") = argument;
-    __asm__ volatile(
-        "syscall\n\t"
-        "test %%rax, %%rax\n\t"
-        "jnz 1f\n\t"
-        "xor %%ebp, %%ebp\n\t"
-        "mov %%r9, %%rdi\n\t"
-        "call *%%r8\n\t"
-        "mov %%eax, %%edi\n\t"
-        "mov %[exit], %%eax\n\t"
-        "syscall\n\t"
-        "hlt\n\t"
-        "1:"
-        : "=a"(answer)
-        : "a"(SYS_clone3), "D"(arguments), "S"(sizeof *arguments), "r"(r8), "r"(r9), [exit] "i"(SYS_exit_group)
-        : "rcx", "r11", "rdx", "r10", "memory");
-    return answer;
-}
 
 static size_t length(const char *text) {
     size_t n = 0;
@@ -179,7 +142,21 @@ static long mount_new(const struct vz_step *s) {
     if (answer < 0) return answer;
     int tree = answer;
     answer = attach(tree, s->fd2, s->path);
+    if (answer == 0 && s->hard) answer = SYS1(SYS_fchdir, tree);
     SYS1(SYS_close, tree);
+    return answer;
+}
+
+static long enter_mount(const char *path, uint64_t id) {
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    long fd = SYS4(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    if (fd < 0) return fd;
+    struct statx info;
+    long answer = SYS5(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &info);
+    if (answer == 0 && !(info.stx_mask & STATX_MNT_ID)) answer = -ENOSYS;
+    if (answer == 0 && info.stx_mnt_id != id) answer = -ESTALE;
+    if (answer == 0) answer = SYS1(SYS_fchdir, fd);
+    SYS1(SYS_close, fd);
     return answer;
 }
 
@@ -230,7 +207,7 @@ static long execute(const struct vz_step *s) {
     return error;
 }
 
-static int inner_main(struct run *run);
+static int inner_main(void *argument);
 
 static long clone_inner(struct run *run, uint64_t flags, int group) {
     int pidfd = -1;
@@ -275,8 +252,10 @@ static long perform(struct run *run, const struct vz_step *s) {
         long answer = attach(s->fd, AT_FDCWD, "");
         return answer ? answer : SYS1(SYS_fchdir, s->fd);
     }
-    case VZ_ATTACH: return attach(s->fd, s->fd2, s->path);
+    case VZ_ATTACH: return attach(s->fd, s->fd2 < 0 ? AT_FDCWD : s->fd2, s->path);
     case VZ_MOUNT_NEW: return mount_new(s);
+    case VZ_ENTER_MOUNT: return enter_mount(s->path, s->number);
+    case VZ_DETACH: return SYS2(SYS_umount2, s->path, MNT_DETACH | UMOUNT_NOFOLLOW);
     case VZ_PIVOT_ROOT: return pivot_root_here();
     case VZ_OPEN_STDIO: return open_stdio(s->path);
     case VZ_SET_CAPS: return set_caps(s->caps);
@@ -309,12 +288,14 @@ static bool run_steps(struct run *run, int who, const struct vz_step *steps, siz
     return true;
 }
 
-static int inner_main(struct run *run) {
+static int inner_main(void *argument) {
+    struct run *run = argument;
     run_steps(run, 2, run->inner, run->inner_count);
     return 127;
 }
 
-static int outer_main(struct run *run) {
+static int outer_main(void *argument) {
+    struct run *run = argument;
     if (!run_steps(run, 1, run->outer, run->outer_count) && run->result->pidfd >= 0)
         SYS4(SYS_pidfd_send_signal, run->result->pidfd, SIGKILL, 0, 0);
     // Whatever became of it: only when the inner process has left this memory may it be used again.

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -47,4 +48,16 @@ int vz_new_mount(const char *type, const char *const *pairs, uint64_t attributes
 int vz_set_mount_attributes(int tree, uint64_t attributes) {
     struct mount_attr change = {.attr_set = attributes};
     return mount_setattr(tree, "", AT_EMPTY_PATH, &change, sizeof change);
+}
+
+int vz_look_at_mount(int file, struct vz_mounted *answer) {
+    struct statx info;
+    if (statx(file, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &info)) return -1;
+    if (!(info.stx_mask & STATX_MNT_ID) || !(info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT)) {
+        errno = ENOSYS;
+        return -1;
+    }
+    *answer = (struct vz_mounted){.major = info.stx_dev_major, .minor = info.stx_dev_minor, .mount = info.stx_mnt_id,
+                                  .is_root = (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0};
+    return 0;
 }

@@ -26,9 +26,14 @@ public struct ContainerHandle: Sendable {
     public let process: PidFD?
     public let host: HostCapabilities
     public let paths: NodePaths
+    let views: LxcfsViews
 
-    public init(ctid: ContainerID, group: ControlGroup, process: PidFD?, host: HostCapabilities, paths: NodePaths) {
+    public init(
+        ctid: ContainerID, group: ControlGroup, process: PidFD?, host: HostCapabilities, paths: NodePaths,
+        views: LxcfsViews = LxcfsViews()
+    ) {
         self.paths = paths
+        self.views = views
         self.ctid = ctid
         self.group = group
         self.process = process
@@ -40,7 +45,7 @@ public struct ContainerHandle: Sendable {
 public enum Facets {
     public static let all: [any Facet] = [
         CPUFacet(), AffinityFacet(), IOFacet(), MemoryFacet(), GuaranteeFacet(), BeancounterFacet(), HostnameFacet(),
-        NotEnforced(),
+        LxcfsFacet(), NotEnforced(),
     ]
 
     /// What a manifest asks for of this host, over all facets.

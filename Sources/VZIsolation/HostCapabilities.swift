@@ -29,6 +29,8 @@ public struct HostCapabilities: Equatable, Sendable {
     public var storage: RootStorage?
     /// The same of those containers whose roots lie elsewhere, by CTID.
     public var otherStorage: [String: RootStorage] = [:]
+    /// What tells containers their own numbers; `nil` when nobody looked.
+    public var lxcfs: LxcfsService?
 
     private struct Ability: Equatable, Codable {
         var name: String
@@ -120,6 +122,7 @@ extension HostCapabilities: Codable {
         case ram
         case noSwapSpace = "no_swap_space"
         case noSparing = "no_sparing"
+        case lxcfs
     }
 
     /// A range of whole numbers, and what a new group has.
@@ -143,6 +146,7 @@ extension HostCapabilities: Codable {
         try container.encodeIfPresent(ram, forKey: .ram)
         try container.encodeIfPresent(noSwapSpace, forKey: .noSwapSpace)
         try container.encodeIfPresent(noSparing, forKey: .noSparing)
+        try container.encodeIfPresent(lxcfs, forKey: .lxcfs)
     }
 
     public init(from decoder: any Decoder) throws {
@@ -176,5 +180,6 @@ extension HostCapabilities: Codable {
         ram = try container.decodeIfPresent(Int64.self, forKey: .ram)
         noSwapSpace = try container.decodeIfPresent(String.self, forKey: .noSwapSpace)
         noSparing = try container.decodeIfPresent(String.self, forKey: .noSparing)
+        lxcfs = try container.decodeIfPresent(LxcfsService.self, forKey: .lxcfs)
     }
 }

@@ -11,9 +11,10 @@ public struct IsolationCore: Sendable {
     public let paths: NodePaths
     /// Where the containers' control groups are.
     public let tree: ControlGroupTree
-    /// What that tree can hold, and what the roots lie on, as `lookAtStorage` last saw it.
+    /// What that tree can hold, what the roots lie on, and lxcfs, as `lookAtHost` last saw them.
     public var host: HostCapabilities { seen.value.withLock { $0 } }
     private let seen: SeenHost
+    private let views = LxcfsViews()
     public let templates: TemplateStore
 
     /// - Parameter host: what was seen of `tree`.
@@ -28,15 +29,17 @@ public struct IsolationCore: Sendable {
     public init(paths: NodePaths, preparing: Bool) throws(KernelError) {
         let tree = try ControlGroupTree.discover(parent: paths.controlGroup)
         self.init(paths: paths, tree: tree, host: preparing ? try HostCapabilities(preparing: tree) : HostCapabilities(tree))
-        lookAtStorage()
+        lookAtHost()
     }
 
     // MARK: Looking
 
-    /// Looks what the roots lie on: something may have been mounted, or a disk's scheduler changed.
-    public func lookAtStorage() {
+    /// Looks at what may have become otherwise: what the roots lie on, since something may have been mounted, or a disk's scheduler
+    /// changed; and lxcfs, which may have been started or have ended.
+    public func lookAtHost() {
         var host = host
         host.lookAtStorage(paths, tree)
+        host.lxcfs = LxcfsService(lookingAt: paths.lxcfs, before: host.lxcfs)
         seen.value.withLock { $0 = host }
     }
 
@@ -63,9 +66,10 @@ public struct IsolationCore: Sendable {
         var process = known.flatMap { $0.isRunning ? $0 : nil }
         let present = process != nil || group.exists
         if process == nil && present { process = try Self.processOne(of: group) }
-        let handle = ContainerHandle(ctid: ctid, group: group, process: process, host: host, paths: paths)
+        let handle = ContainerHandle(ctid: ctid, group: group, process: process, host: host, paths: paths, views: views)
         var seen = ObservedContainer(isRunning: process != nil, isPresent: present)
         seen.rootExists = ContainerRoot(ctid: ctid, paths: paths).exists
+        if process == nil { views.forget(ctid) }
         if let process {
             do throws(KernelError) {
                 for facet in Facets.all { seen.settings += try facet.observe(handle) }
@@ -130,7 +134,7 @@ public struct IsolationCore: Sendable {
             switch change.action {
             case .stop:
                 try stop(handle, timeout: stopTimeout)
-                handle = ContainerHandle(ctid: handle.ctid, group: handle.group, process: nil, host: host, paths: paths)
+                handle = self.handle(of: handle, process: nil)
             case .discardRoot:
                 // One that appeared meanwhile is not there to be taken away.
                 try Trash(paths: paths).take(handle.ctid, named: desired.name)
@@ -142,12 +146,18 @@ public struct IsolationCore: Sendable {
                 if together.first == setting { try make(together, on: handle) }
             case .start:
                 let process = try start(handle, desired, idBase: idBase)
-                handle = ContainerHandle(ctid: handle.ctid, group: handle.group, process: process, host: host, paths: paths)
+                handle = self.handle(of: handle, process: process)
             case .wait: break
             }
             made(change)
         }
         return handle.process
+    }
+
+    private func handle(of handle: ContainerHandle, process: PidFD?) -> ContainerHandle {
+        views.forget(handle.ctid)
+        return ContainerHandle(
+            ctid: handle.ctid, group: handle.group, process: process, host: host, paths: paths, views: views)
     }
 
     private static func facet(of setting: Setting) -> (any Facet)? { Facets.all.first { $0.fields.contains(setting.field) } }
@@ -187,6 +197,8 @@ public struct IsolationCore: Sendable {
             try Labels.write(desired.start, to: handle.group)
             var start = ContainerStart(idBase: idBase, hostname: hostname, parameters: desired.start)
             start.oomScore = desired.wish.settings.first { $0.kernelName == OOMScore.name }?.kernelValue.number ?? 0
+            // Without it, should it not answer: the next look tells.
+            start.lxcfs = LxcfsFacet.isWanted(by: desired.wish) ? try? host.lxcfs?.mounts() : nil
             let process = try start.run(root: root, group: handle.group)
             Labels.note(desired.wish.settings.filter { $0.phase == .process }, on: handle.group)
             return process

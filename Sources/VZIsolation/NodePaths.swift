@@ -8,12 +8,15 @@ public struct NodePaths: Equatable, Sendable {
     public var run: String
     /// The name of our control group at the top of each hierarchy.
     public var controlGroup: String
+    /// Where lxcfs is mounted.
+    public var lxcfs: String
 
-    public init(manifests: [String], state: String, run: String, controlGroup: String) {
+    public init(manifests: [String], state: String, run: String, controlGroup: String, lxcfs: String = "/var/lib/lxcfs") {
         self.manifests = manifests
         self.state = state
         self.run = run
         self.controlGroup = controlGroup
+        self.lxcfs = lxcfs
     }
 
     public static let standard = Self(
@@ -34,12 +37,13 @@ public struct NodePaths: Equatable, Sendable {
 
 extension NodePaths {
     /// The standard paths, but for what the environment says: `VZ_CONFIG_DIR` (one directory, or several with colons between, low to
-    /// high priority), `VZ_STATE_DIR`, `VZ_RUN_DIR`, `VZ_CGROUP`.
+    /// high priority), `VZ_STATE_DIR`, `VZ_RUN_DIR`, `VZ_CGROUP`, `VZ_LXCFS`.
     public init(environment: [String: String]) {
         self = .standard
         if let value = environment["VZ_CONFIG_DIR"], !value.isEmpty { manifests = value.split(separator: ":").map(String.init) }
         if let value = environment["VZ_STATE_DIR"], !value.isEmpty { state = value }
         if let value = environment["VZ_RUN_DIR"], !value.isEmpty { run = value }
         if let value = environment["VZ_CGROUP"], !value.isEmpty { controlGroup = value }
+        if let value = environment["VZ_LXCFS"], !value.isEmpty { lxcfs = value }
     }
 }

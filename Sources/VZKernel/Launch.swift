@@ -34,8 +34,12 @@ public enum Step: Sendable {
     case loopbackUp
     case privateMounts
     case attachHere(MountTree)
-    case attach(MountTree, at: String, below: MountTree)
-    case mountNew(type: String, options: [(String, String)], attributes: MountTree.Attributes, at: String, below: MountTree)
+    /// Without `below`, below the working directory.
+    case attach(MountTree, at: String, below: MountTree? = nil)
+    /// With `entering` the working directory moves into it.
+    case mountNew(
+        type: String, options: [(String, String)], attributes: MountTree.Attributes, at: String, below: MountTree,
+        entering: Bool = false)
     case pivotRoot
     case openStandardStreams(String)
     case setCapabilities(Capabilities)
@@ -47,6 +51,9 @@ public enum Step: Sendable {
     // By either.
     case changeDirectory(Descriptor)
     case changeDirectoryPath(String)
+    /// A directory through no symbolic link, in the mount with this id (mountinfo).
+    case enterMount(String, id: UInt64)
+    case detach(String)
     case setEffectiveIDs(UInt32)
     case unshare(Namespaces)
     case enter(PidFD, Namespaces)
@@ -70,7 +77,7 @@ public enum Step: Sendable {
         case .privateMounts: "make all mounts private"
         case .attachHere: "attach the root mount (move_mount)"
         case .attach(_, let path, _): "attach the mount of /\(path)"
-        case .mountNew(let type, _, _, let path, _): "mount \(type) on /\(path)"
+        case .mountNew(let type, _, _, let path, _, _): "mount \(type) on /\(path)"
         case .pivotRoot: "change the root (pivot_root)"
         case .openStandardStreams(let path): "open \(path) for standard input and output"
         case .setCapabilities: "set capabilities"
@@ -80,6 +87,8 @@ public enum Step: Sendable {
         case .execute(let candidates, let arguments, _): "execute \"\(arguments.first ?? candidates.first ?? "")\""
         case .changeDirectory: "enter the directory"
         case .changeDirectoryPath(let path): "enter directory \"\(path)\""
+        case .enterMount(let path, let id): "enter directory \"\(path)\" of mount \(id)"
+        case .detach(let path): "detach the mount of \(path) (umount2)"
         case .setEffectiveIDs(let id): "become user \(id)"
         case .unshare: "make namespaces (unshare)"
         case .enter(let process, _): "enter the namespaces of process \(process.pid) (setns)"
@@ -95,6 +104,17 @@ extension String {
 
 /// Starts processes by the step interpreter.
 public enum Launcher {
+    /// Runs steps in a process of their own, which ends with them: what they enter stays there.
+    /// - Throws: `KernelError` naming the failed step; those before it stay done.
+    public static func perform(_ steps: [Step]) throws(KernelError) {
+        let program = StepProgram(steps)
+        var launched = vz_launched()
+        let answer = withExtendedLifetime((steps, program)) { vz_launch(program.steps, steps.count, nil, 0, &launched) }
+        if answer == 0 { return }
+        let isStep = launched.failed != 3 && steps.indices.contains(Int(launched.step))
+        throw KernelError(isStep ? steps[Int(launched.step)].action : "start a process", errno: launched.error)
+    }
+
     /// Runs `outer` and `inner` (see vz_launch.h) and answers the new process once it executes its program.
     ///
     /// Blocks the calling thread for some milliseconds. When this throws, no process is left.
@@ -189,10 +209,17 @@ private final class StepProgram {
             set(&s, VZ_WRITE, fd: file.raw)
             s.text = keep([text])[0]
         case .attach(let tree, let path, let below):
-            set(&s, VZ_ATTACH, fd: tree.root.raw, fd2: below.root.raw)
+            set(&s, VZ_ATTACH, fd: tree.root.raw, fd2: below?.root.raw ?? -1)
             s.path = keep([path])[0]
-        case .mountNew(let type, let options, let attributes, let path, let below):
+        case .enterMount(let path, let id):
+            set(&s, VZ_ENTER_MOUNT, number: id)
+            s.path = keep([path])[0]
+        case .detach(let path):
+            set(&s, VZ_DETACH)
+            s.path = keep([path])[0]
+        case .mountNew(let type, let options, let attributes, let path, let below, let entering):
             set(&s, VZ_MOUNT_NEW, fd2: below.root.raw, number: attributes.rawValue)
+            s.hard = entering ? 1 : 0
             (s.text, s.path) = (keep([type])[0], keep([path])[0])
             s.list = keep(options.flatMap { [$0.0, $0.1] }).pointer
         case .openStandardStreams(let path):

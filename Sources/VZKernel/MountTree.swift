@@ -17,7 +17,7 @@ public struct MountTree: Sendable {
         public static let noExec = Self(rawValue: UInt64(VZ_MOUNT_ATTR_NOEXEC))
     }
 
-    /// A detached bind mount of a directory, without what is mounted below it. Mount events pass neither way.
+    /// A detached bind mount of a directory or a file, without what is mounted below it. Mount events pass neither way.
     public init(cloning directory: Descriptor) throws(KernelError) {
         let raw = vz_clone_tree(directory.raw)
         if raw < 0 { throw KernelError("clone mount (open_tree)", errno: errno) }

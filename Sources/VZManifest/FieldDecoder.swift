@@ -186,6 +186,11 @@ struct FieldDecoder {
                     "\(Quoting.shown(text)) is given twice; the first is at \(earlier.line):\(earlier.column)")
             }
             if isSet, items.count > 1 { first[text] = item.mark }
+            if isSet, let opposite = rule.opposite(of: text), let earlier = first[opposite] {
+                refuse(
+                    item.mark, "\(path)[\(index)]",
+                    "\(Quoting.shown(text)) contradicts \(Quoting.shown(opposite)) at \(earlier.line):\(earlier.column)")
+            }
             result.append(text)
         }
         return mistakes.count == before ? result : nil

@@ -128,7 +128,12 @@ extension FieldTable {
                 summary: "Devices of the host that may be used inside, and how: r reads, w writes, q manages disk quotas.")),
         .texts(
             "spec.features", \.spec.features, .feature,
-            .init(openVZ: "FEATURES", disruption: .restart, summary: "What the container may use beyond the usual.")),
+            .init(
+                openVZ: "FEATURES", disruption: .restart,
+                summary:
+                    "What the container may use beyond the usual. lxcfs, changed live, has it see its own numbers in /proc/meminfo, "
+                    + "cpuinfo, stat, loadavg, uptime, swaps and diskstats; it is on where the host has it, unless lxcfs:off is listed."
+            )),
         .records(
             "spec.mounts", \.spec.mounts, element: \.mount,
             .init(openVZ: "BINDMOUNT", disruption: .restart, summary: "Directories of the host that are seen inside.")),

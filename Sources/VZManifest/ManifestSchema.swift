@@ -85,7 +85,14 @@ public enum ManifestSchema {
 
     private static func list(_ rule: TextRule, isSet: Bool) -> [(String, JSON)] {
         let items: [(String, JSON)] = [("type", .string("array")), ("items", .object(text(rule)))]
-        return isSet ? items + [("uniqueItems", .bool(true))] : items
+        guard isSet else { return items }
+        let pairs = rule.words.filter { $0.hasSuffix(TextRule.off) }.compactMap { word in
+            rule.opposite(of: word).map { [$0, word] }
+        }
+        let both = pairs.map { pair in
+            JSON.object([("allOf", .array(pair.map { .object([("contains", .object([("const", .string($0))]))]) }))])
+        }
+        return items + [("uniqueItems", .bool(true))] + both.map { ("not", $0) }
     }
 
     private static func size(_ minimum: Int64) -> [(String, JSON)] {

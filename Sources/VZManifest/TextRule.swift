@@ -24,6 +24,12 @@ struct TextRule: Sendable {
         self.allowed = allowed
     }
 
+    /// Of `lxcfs` and `lxcfs:off` the other one; `nil` where there is none.
+    func opposite(of word: String) -> String? {
+        let other = word.hasSuffix(Self.off) ? String(word.dropLast(Self.off.count)) : word + Self.off
+        return words.contains(word) && words.contains(other) ? other : nil
+    }
+
     func accepts(_ text: String) -> Bool { read(text) != nil }
 
     /// The text in the one spelling of what it means; `nil` when it is not accepted.

@@ -73,8 +73,14 @@ extension TextRule {
         return ["none", "r", "w", "q", "rw", "rq", "wq", "rwq"].contains(parts[3]) && !(parts[0] == "b" && major == 7)
     }
 
+    /// OpenVZ's FEATURES (`openvz.md` 6.4) as those that are on; one that is on by itself can be turned off, spelled as there.
     static let feature = closed(
-        "a feature", ["tun", "fuse", "nfs", "nfsd", "ppp", "bridge", "sysfs", "sit", "ipip", "ipgre", "time"])
+        "a feature",
+        ["tun", "fuse", "nfs", "nfsd", "ppp", "bridge", "sysfs", "sit", "ipip", "ipgre", "time", "lxcfs", "lxcfs" + off],
+        isListed: true)
+
+    /// What a word of a list ends in that turns the same word without it off.
+    static let off = ":off"
 
     /// Linux' names (capabilities(7)), which hold OpenVZ's but for its own two (`openvz.md` 6.4).
     static let capability = closed(
@@ -89,8 +95,8 @@ extension TextRule {
 
     static let mountOption = closed("a mount option", ["ro", "rw", "nosuid", "nodev", "noexec", "noatime"])
 
-    private static func closed(_ what: String, _ words: [String]) -> TextRule {
-        let expectation = words.count > 12 ? what : "\(what): \(words.joined(separator: ", "))"
+    private static func closed(_ what: String, _ words: [String], isListed: Bool = false) -> TextRule {
+        let expectation = words.count > 12 && !isListed ? what : "\(what): \(words.joined(separator: ", "))"
         return TextRule(
             expectation: expectation, pattern: "^(\(words.joined(separator: "|")))$", length: 1...32, words: words
         ) { words.contains(String(decoding: $0, as: UTF8.self)) }

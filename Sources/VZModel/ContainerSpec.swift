@@ -67,7 +67,7 @@ public struct ContainerSpec: Equatable, Sendable {
     public var capabilities = CapabilityChanges()
     /// OpenVZ's grammar: `c:10:200:rw`.
     public var devices: [String] = []
-    /// Of tun, fuse, nfs, nfsd, ppp, bridge, sysfs, sit, ipip, ipgre, time.
+    /// Of tun, fuse, nfs, nfsd, ppp, bridge, sysfs, sit, ipip, ipgre, time, lxcfs; and `lxcfs:off`, since lxcfs is on by itself.
     public var features: [String] = []
     public var mounts: [MountSpec] = []
     public var lifecycle = Lifecycle()

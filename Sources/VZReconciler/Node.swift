@@ -98,7 +98,7 @@ public final class Node: Sendable {
     ///   - removing: believes that what is gone was removed. Who is there for one container leaves that to others.
     public func look(only: [String]? = nil, remembering: Bool, removing: Bool = true) throws -> Look {
         let reading = only.map(ManifestDirectory.read(given:)) ?? directory.read()
-        core.lookAtStorage()
+        core.lookAtHost()
         let present = try core.present()
         let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
         let (acknowledged, cache) = (acknowledged, try updatedRecords())

@@ -16,8 +16,8 @@ import Testing
         facts.swap = .zram
         facts.securityModules = ["landlock", "bpf"]
         facts.criu = "/usr/sbin/criu"
-        facts.lxcfs = "/usr/bin/lxcfs"
-        facts.isLXCFSMounted = true
+        facts.capabilities.lxcfs = LxcfsService(directory: "/var/lib/lxcfs", device: "0:41")
+        facts.lxcfsArguments = ["/usr/bin/lxcfs", "-l", "--enable-cfs", "/var/lib/lxcfs"]
         change(&facts)
         return facts
     }
@@ -36,8 +36,14 @@ import Testing
         ("lsm", { $0.securityModules = ["landlock"] }, ["BPF LSM"]),
         ("lsm unseen", { $0.securityModules = nil }, ["BPF LSM"]),
         ("criu", { $0.criu = nil }, ["criu"]),
-        ("lxcfs", { $0.lxcfs = nil }, ["lxcfs"]),
-        ("lxcfs stopped", { $0.isLXCFSMounted = false }, ["lxcfs"]),
+        (
+            "lxcfs",
+            { $0.capabilities.lxcfs = LxcfsService(directory: "/var/lib/lxcfs", unsupported: "not installed; install it") },
+            ["lxcfs"]
+        ),
+        ("lxcfs unseen", { $0.capabilities.lxcfs = nil }, ["lxcfs"]),
+        ("lxcfs without options", { $0.lxcfsArguments = ["/usr/bin/lxcfs", "/var/lib/lxcfs"] }, ["lxcfs"]),
+        ("lxcfs of unknown options", { $0.lxcfsArguments = nil }, []),
         ("storage", { $0.capabilities.storage = nil }, ["iolimit, iopslimit"]),
     ]
 

@@ -21,7 +21,8 @@ final class TestNode {
         let name = ControlGroupTestNames.next()
         directory = "\(TestPlace.directory)/\(name)"
         paths = NodePaths(
-            manifests: ["\(directory)/config"], state: "\(directory)/state", run: "\(directory)/run", controlGroup: name)
+            manifests: ["\(directory)/config"], state: "\(directory)/state", run: "\(directory)/run", controlGroup: name,
+            lxcfs: "\(directory)/lxcfs")
         tree = try ControlGroupTree.discover(parent: name)
         for path in ["\(directory)/config", paths.state, paths.run] { try Descriptor.makeDirectories(path) }
         if sharedTemplates, symlink(try Self.templates.get(), paths.templates) != 0 {
@@ -133,6 +134,7 @@ final class TestNode {
         variables["VZ_STATE_DIR"] = paths.state
         variables["VZ_RUN_DIR"] = paths.run
         variables["VZ_CGROUP"] = paths.controlGroup
+        variables["VZ_LXCFS"] = paths.lxcfs
         return variables
     }
 
@@ -174,6 +176,7 @@ final class TestNode {
     /// Ends and removes everything; the test fails when anything stays, or was left by what should have cleared it.
     func close() {
         for program in programs where program.isRunning { program.kill() }
+        unmountLxcfs()
         for disk in opened?.core.host.storage?.stack.disks ?? [] {
             // The machine's, and it would stay.
             guard (try? tree.ioCostDevices())?.contains(disk.number) == true else { continue }

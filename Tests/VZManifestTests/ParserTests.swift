@@ -37,7 +37,7 @@ import VZModel
         (interface.hostMAC, interface.macFilter, interface.address) = ("fe:00:00:00:01:01", false, ["192.168.1.5/24"])
         #expect(spec.network.veth == [interface] && spec.netfilter == .full)
         #expect(spec.capabilities == CapabilityChanges(add: ["net_admin"], drop: ["mknod"]))
-        #expect(spec.devices == ["c:10:200:rw", "b:8:all:none"] && spec.features == ["tun", "fuse"])
+        #expect(spec.devices == ["c:10:200:rw", "b:8:all:none"] && spec.features == ["tun", "fuse", "lxcfs:off"])
         #expect(spec.mounts == [MountSpec(source: "/srv/data", target: "/data", options: ["ro"])])
         #expect(spec.lifecycle.deletion == .trash && spec.lifecycle.disruption == .restart && spec.lifecycle.hold)
         #expect(spec.lifecycle.ignoreDrift == ["/cpuunits", "/beancounters/numproc", "/env/TERM"])

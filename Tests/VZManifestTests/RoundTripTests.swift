@@ -141,7 +141,7 @@ extension RoundTripTests {
         spec.netfilter = NetfilterMode.allCases.randomElement(using: &random) ?? .full
         spec.capabilities = CapabilityChanges(add: some(["net_admin", "bpf"]), drop: some(["mknod", "chown"]))
         spec.devices = some(["c:10:200:rw", "b:8:all:none", "c:4095:1048575:rwq"])
-        spec.features = some(["tun", "fuse", "time"])
+        spec.features = some(["tun", "fuse", "time", "lxcfs:off"])
         spec.mounts = some(["/data", "/a b/ä"]).map { MountSpec(source: "/srv" + $0, target: $0, options: some(["ro", "noexec"])) }
         spec.lifecycle.deletion = Lifecycle.Deletion.allCases.randomElement(using: &random) ?? .retain
         spec.lifecycle.disruption = Disruption.allCases.randomElement(using: &random) ?? .live

@@ -27,13 +27,15 @@ import VZModel
             let name = String(field.path.dropFirst(5))
             let isTold = told.contains { $0.field == name }
             if Self.elsewhere.contains(name) || facets.contains(name) {
-                #expect(name == "state" || !isTold, "\(name) is enforced, and told not to be")
+                // Of these a part is enforced.
+                #expect(["state", "features"].contains(name) || !isTold, "\(name) is enforced, and told not to be")
             } else if document.fieldLocations[field.path] != nil, !["beancounters.numiptent", "quotatime"].contains(name) {
                 // The fixture sets those two to what they are by default.
                 #expect(isTold, "\(name) is neither enforced nor told")
             }
         }
         #expect(told.first { $0.field == "state" }?.value == "suspended")
+        #expect(told.first { $0.field == "features" }?.value == "tun fuse")
         #expect(!told.contains { $0.field == "beancounters.vmguarpages" })
         #expect(told.contains { $0.field == "vm_overcommit" })
     }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "vz_aside.h"
 #include "vz_launch.h"
 #include "vz_mount.h"
 #include "vz_process.h"

@@ -29,8 +29,10 @@ enum vz_op {
     VZ_LOOPBACK_UP,
     VZ_PRIVATE_MOUNTS,   // no mount event passes between this mount namespace and another
     VZ_ATTACH_HERE,      // fd: detached mount, attached over the working directory, which moves into it
-    VZ_ATTACH,           // fd: detached mount; path: below directory fd2, never through a symbolic link at its end
-    VZ_MOUNT_NEW,        // text: type; pairs: key, value, …; number: MOUNT_ATTR_*; path: below directory fd2
+    VZ_ATTACH,           // fd: detached mount; path: below directory fd2 (negative: the working directory), never through a symbolic
+                         // link at its end
+    VZ_MOUNT_NEW,        // text: type; pairs: key, value, …; number: MOUNT_ATTR_*; path: below directory fd2; hard: not 0 when the
+                         // working directory moves into it
     VZ_PIVOT_ROOT,       // the working directory becomes the root, the old root is detached
     VZ_OPEN_STDIO,       // path: opened read-write as 0, 1 and 2
     VZ_SET_CAPS,         // caps: cap_t that becomes permitted, effective; the bounding set is cut down to it; inheritable is empty
@@ -41,6 +43,8 @@ enum vz_op {
     VZ_EXEC,             // paths: candidates in order; argv; env
     // both
     VZ_CHDIR,            // fd, or path when fd is negative
+    VZ_ENTER_MOUNT,      // path: a directory, through no symbolic link; number: the id of the mount that it must be in (ESTALE)
+    VZ_DETACH,           // path: the topmost mount there is taken away, busy or not
     VZ_SET_EFFECTIVE_IDS,// number: effective user and group id; those for files stay root's
     VZ_UNSHARE,          // number: flags
     VZ_SETNS,            // fd: pidfd; number: flags

@@ -25,6 +25,14 @@ int vz_openat2(int directory, const char *path, int flags, uint32_t mode, uint64
 int vz_clone_tree(int directory);
 /// A detached mount of a new file system (fsopen, fsconfig, fsmount); `pairs`: key, value, …, NULL.
 int vz_new_mount(const char *type, const char *const *pairs, uint64_t attributes);
+/// The number of the file system that an open file is on, the id of its mount, and whether the file is the root of that mount
+/// (statx(2)); its server, if it has one, is not asked.
+struct vz_mounted {
+    uint32_t major, minor;
+    uint64_t mount;
+    int32_t is_root;
+};
+int vz_look_at_mount(int file, struct vz_mounted *answer);
 /// Sets MOUNT_ATTR_* on a mount given by its root (mount_setattr(2)).
 int vz_set_mount_attributes(int tree, uint64_t attributes);
 

@@ -131,11 +131,24 @@ public enum Doctor {
     }
 
     private static func lxcfs(_ host: HostFacts) -> Finding {
-        let consequence = "free, top and nproc in a container tell the host's numbers"
-        guard let path = host.lxcfs else {
-            return .missing("lxcfs", "not installed", consequence, mend: "apt-get install lxcfs")
+        guard let lxcfs = host.capabilities.lxcfs, lxcfs.device != nil else {
+            return .missing(
+                "lxcfs", reason: host.capabilities.lxcfs?.unsupported ?? "nobody looked; look with this version of vz",
+                "free, top and uptime in a container tell the host's numbers")
         }
-        return host.isLXCFSMounted
-            ? .fine("lxcfs", path) : .missing("lxcfs", "\(path) does not run", consequence, mend: "systemctl enable --now lxcfs")
+        let place = "on \(lxcfs.directory)"
+        // Debian's unit has neither of them.
+        let options = [
+            ("--enable-cfs", "-", "/proc/cpuinfo in a container does not show cpus and cpulimit"),
+            ("--enable-loadavg", "-l", "the load average in a container is the host's"),
+        ]
+        guard let arguments = host.lxcfsArguments else { return .fine("lxcfs", place) }
+        let lacking = options.filter { !arguments.contains($0.0) && !arguments.contains($0.1) }
+        if lacking.isEmpty { return .fine("lxcfs", "\(place), \(options.map(\.0).joined(separator: " "))") }
+        return .missing(
+            "lxcfs", "\(place), without \(lacking.map(\.0).joined(separator: " "))", lacking.map(\.2).joined(separator: "; "),
+            mend:
+                "install examples/systemd/lxcfs.service.d/vz.conf in /etc/systemd/system/lxcfs.service.d; systemctl daemon-reload; "
+                + "systemctl restart lxcfs")
     }
 }

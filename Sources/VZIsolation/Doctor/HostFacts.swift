@@ -15,8 +15,8 @@ public struct HostFacts: Equatable, Sendable {
     /// The security modules in force; `nil` when they cannot be seen.
     public var securityModules: [String]?
     public var criu: String?
-    public var lxcfs: String?
-    public var isLXCFSMounted = false
+    /// The arguments of the lxcfs that runs; `nil` when that is not known.
+    public var lxcfsArguments: [String]?
 
     public init(
         capabilities: HostCapabilities, controlGroups: String?, kernel: String, stateDirectory: String, stateMount: MountEntry?
@@ -38,12 +38,22 @@ public struct HostFacts: Equatable, Sendable {
         swap = VSwapMechanism.ofThisHost(VSwap(controlGroup: core.tree.parent))
         securityModules = (try? KernelFile.read("/sys/kernel/security/lsm"))?.split(separator: ",").map(String.init)
         criu = Self.program("criu")
-        lxcfs = Self.program("lxcfs")
-        isLXCFSMounted = mounts.contains { $0.type == "fuse.lxcfs" }
+        lxcfsArguments = core.host.lxcfs?.device == nil ? nil : Self.arguments(of: "lxcfs", serving: core.paths.lxcfs)
     }
 
-    private static func program(_ name: String) -> String? {
+    static func program(_ name: String) -> String? {
         ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map { "\($0)/\(name)" }
             .first { BlockDeviceReader.fileSystem(of: $0) != nil }
+    }
+
+    /// Of a running program that has the directory among its arguments.
+    private static func arguments(of program: String, serving directory: String) -> [String]? {
+        for pid in BlockDeviceReader.names(in: "/proc") where Int32(pid) != nil {
+            guard (try? KernelFile.read("/proc/\(pid)/comm")) == program, let line = try? KernelFile.read("/proc/\(pid)/cmdline")
+            else { continue }
+            let arguments = line.split(separator: "\0").map(String.init)
+            if arguments.contains(where: { $0 == directory || $0 == directory + "/" }) { return arguments }
+        }
+        return nil
     }
 }

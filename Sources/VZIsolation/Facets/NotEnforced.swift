@@ -65,7 +65,7 @@ struct NotEnforced: Facet {
             ("capabilities.add", spec.capabilities.add.joined(separator: " ")),
             ("capabilities.drop", spec.capabilities.drop.joined(separator: " ")),
             ("devices", spec.devices.joined(separator: " ")),
-            ("features", spec.features.joined(separator: " ")),
+            ("features", spec.features.filter { $0 != LxcfsFacet.feature && $0 != LxcfsFacet.off }.joined(separator: " ")),
             ("mounts", spec.mounts.map(\.target).joined(separator: " ")),
         ]
         return settings.filter { !$0.1.isEmpty }

@@ -181,6 +181,9 @@ private struct ConfWriter {
         }
         let features = OpenVZNames.features.filter(spec.features.contains).map { "\($0):on" }
         if !features.isEmpty { put("FEATURES", features.joined(separator: " ")) }
+        for feature in spec.features where feature.hasPrefix("lxcfs") {
+            note("spec.features", "OpenVZ does not know \(feature): its kernel shows a container its own numbers always")
+        }
         if !spec.devices.isEmpty { put("DEVICES", spec.devices.joined(separator: " ")) }
         let nodes = OpenVZNames.nodes.sorted { $0.value > $1.value }.filter { spec.features.contains($0.value) }.map {
             "\($0.key):rw"

@@ -10,6 +10,8 @@ public struct ContainerStart: Sendable {
     public var parameters: StartParameters
     /// How the kernel picks from the container's processes when the host is out of memory (proc_pid_oom_score_adj(5)).
     public var oomScore: Int64 = 0
+    /// What covers each of `LxcfsFile.all`; `nil`: nothing, the container sees the kernel's own files.
+    var lxcfs: [MountTree]?
 
     public init(idBase: UInt32, hostname: String, parameters: StartParameters) {
         self.idBase = idBase
@@ -69,13 +71,22 @@ public struct ContainerStart: Sendable {
             .attach(devices.pts, at: "dev/pts", below: tree),
             .attach(devices.shm, at: "dev/shm", below: tree),
             // While the host's /proc and /sys are still there: the kernel lets a user namespace mount its own only beside full ones.
-            .mountNew(type: "proc", options: [], attributes: plain, at: "proc", below: tree),
-            .mountNew(type: "sysfs", options: [], attributes: plain.union(.readOnly), at: "sys", below: tree),
+            .mountNew(type: "proc", options: [], attributes: plain, at: "proc", below: tree, entering: true),
+        ] + covers(of: "proc") + [
+            .mountNew(type: "sysfs", options: [], attributes: plain.union(.readOnly), at: "sys", below: tree, entering: true)
+        ] + covers(of: "sysfs") + [
+            .changeDirectory(tree.root),
             .mountNew(type: "mqueue", options: [], attributes: plain, at: "dev/mqueue", below: tree),
             .pivotRoot, .openStandardStreams("/dev/null"),
             .setCapabilities(capabilities), Self.fileLimits, .defaultSignals, .closeOnExec(from: 3),
             Program(parameters.`init`, environment: parameters.env).step,
         ]
+    }
+
+    /// Files of lxcfs over those of a file system in whose root we stand: it was made just now, and no path of the container's root
+    /// leads there.
+    private func covers(of type: String) -> [Step] {
+        zip(LxcfsFile.all, lxcfs ?? []).compactMap { file, mount in file.type == type ? .attach(mount, at: file.path) : nil }
     }
 }
 

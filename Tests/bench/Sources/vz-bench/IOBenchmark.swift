@@ -71,7 +71,7 @@ struct IOBenchmark {
     }
 
     private func converge(_ ctid: ContainerID, _ spec: ContainerSpec, _ state: RunState) throws {
-        core.lookAtStorage()
+        core.lookAtHost()
         let desired = DesiredContainer(
             ctid: ctid, name: spec.name, source: "", state: state, template: spec.template,
             start: StartParameters(init: spec.`init`, env: spec.env), wish: Facets.wish(for: spec, on: core.host))

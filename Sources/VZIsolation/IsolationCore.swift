@@ -43,6 +43,9 @@ public struct IsolationCore: Sendable {
         seen.value.withLock { $0 = host }
     }
 
+    /// The number of the file system that is mounted where lxcfs shall be; `nil` when none is. It is not asked whether it answers.
+    public var lxcfsDevice: String? { LxcfsService.mount(at: paths.lxcfs)?.device }
+
     /// What the kernel holds for one container, with the handle to change it.
     public struct Observation: Sendable {
         public var container: ObservedContainer

@@ -50,6 +50,7 @@ final class Reconciler: Sendable {
     private let state = Mutex(State())
     private let queue: WorkQueue<Key>
     private let exits: ExitWatcher
+    private let lxcfs: LxcfsWatcher
     private let accounts: any Accounts
     private let stopTimeout: Duration?
     /// A container that ran for less than this had a failed start.
@@ -68,6 +69,7 @@ final class Reconciler: Sendable {
         let link = Link()
         queue = WorkQueue { key in link.reconciler?.work(key) }
         exits = try ExitWatcher { ctid, process in link.reconciler?.ended(ctid, process) }
+        lxcfs = try LxcfsWatcher(node.core) { link.reconciler?.look(everything: true) }
         link.set(self)
     }
 
@@ -82,6 +84,7 @@ final class Reconciler: Sendable {
     /// Starts the threads. Looking begins with the first `look`.
     func start() throws(KernelError) {
         try exits.start()
+        try lxcfs.start()
         queue.start(threads: max(4, 4 * sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     }
 
@@ -89,6 +92,7 @@ final class Reconciler: Sendable {
     func stop() {
         queue.stop(abandoning: true)
         exits.stop()
+        lxcfs.stop()
     }
 
     /// Asks for a look. - Parameter everything: at every container, not only where a manifest changed.

@@ -183,6 +183,72 @@ extension TestNode {
         }
     }
 
+    @Test func theDaemonFollowsItAtOnce() throws {
+        try withNode { node in
+            try node.declare("web", Self.idle + Self.small)
+            let daemon = try node.vzd()
+            try TestPlace.wait("it runs", until: { try node.running() != nil }, note: { daemon.log })
+            let process = try #require(try node.running())
+            // Looks are an hour apart.
+            for _ in 0..<2 {
+                let lxcfs = try node.lxcfs()
+                try TestPlace.wait("its own numbers", until: { try node.memory("MemTotal") == 64 << 10 }, note: { daemon.log })
+                lxcfs.send(SIGTERM)
+                lxcfs.wait()
+                node.unmountLxcfs()
+                try TestPlace.wait(
+                    "the kernel's files", until: { try ProcessMount.list(of: process, types: [LxcfsService.type]).isEmpty },
+                    note: { daemon.log })
+            }
+            #expect(process.isRunning && daemon.isRunning)
+            #expect(daemon.log.contains("features lxcfs:off → lxcfs"), "\(daemon.log)")
+        }
+    }
+
+    /// A server that takes requests and never answers: who waits for it does so even after SIGKILL.
+    @Test func whoWaitsForEverIsLeftBehind() throws {
+        try withNode { node in
+            // The protocol of fuse(4): FUSE_INIT (26) alone is answered, as version 7.31.
+            let script = """
+                import ctypes, os, struct, sys
+                fd = os.open('/dev/fuse', os.O_RDWR)
+                libc = ctypes.CDLL(None, use_errno=True)
+                options = f'fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other'
+                if libc.mount(b'silent', sys.argv[1].encode(), b'fuse.lxcfs', 0, options.encode()):
+                    sys.exit(os.strerror(ctypes.get_errno()))
+                while True:
+                    request = os.read(fd, 1 << 20)
+                    size, code, unique = struct.unpack_from('IIQ', request)
+                    print(code, flush=True)
+                    if code == 26:
+                        body = struct.pack('IIIIHHIIHHI', 7, 31, 0, 0, 0, 0, 4096, 1, 0, 0, 0) + bytes(28)
+                        os.write(fd, struct.pack('IiQ', 16 + len(body), 0, unique) + body)
+                """
+            try Descriptor.makeDirectories(node.paths.lxcfs)
+            let server = try node.spawn(["/usr/bin/python3", "-S", "-E", "-c", script, node.paths.lxcfs])
+            TestPlace.wait("it is mounted", until: { server.text.hasPrefix("26") }, note: { server.log })
+
+            func open(_ milliseconds: Int32) -> Int32? {
+                do throws(KernelError) {
+                    _ = try ServedFiles.open(["proc/uptime"], below: node.paths.lxcfs, milliseconds: milliseconds)
+                    return nil
+                } catch { return error.errno }
+            }
+            #expect(open(300) == ETIMEDOUT)
+            let began = ContinuousClock.now
+            #expect(open(100_000) == ETIMEDOUT)
+            #expect(ContinuousClock.now - began < .seconds(10), "it waited behind the one that is stuck")
+            // A container is started all the same.
+            try node.start("web", ctid: 101, "ram: 64M")
+            server.kill()
+            TestPlace.wait("the one that was stuck has ended") { open(100) == ENOTCONN }
+            let links = try Descriptor.open("/proc/self/fd", O_RDONLY | O_DIRECTORY).names().compactMap {
+                try? TestFile.link("/proc/self/fd/\($0)")
+            }
+            #expect(links.filter { $0.hasPrefix(node.paths.lxcfs) } == [], "it left something open")
+        }
+    }
+
     @Test func oneThatHangsHoldsNobodyUp() throws {
         try withNode { node in
             let program = try node.lxcfs()

@@ -26,8 +26,16 @@ final class TestProcess {
         var arguments = argv.map { strdup($0) } + [nil]
         var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in arguments + variables { free(text) } }
+        // As from a shell: our own threads block what they do not handle.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
         var pid: pid_t = 0
-        let failure = posix_spawnp(&pid, argv[0], &actions, nil, &arguments, &variables)
+        let failure = posix_spawnp(&pid, argv[0], &actions, &attributes, &arguments, &variables)
         if failure != 0 { throw KernelError("start \(argv)", errno: failure) }
         process = try PidFD(pid: pid)
     }

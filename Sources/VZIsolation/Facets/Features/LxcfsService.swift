@@ -64,10 +64,16 @@ public struct LxcfsService: Equatable, Sendable, Codable {
 
     /// The number of its file system; `nil` when none is mounted there.
     private static func device(of directory: String) throws(KernelError) -> String? {
-        guard let root = try? Descriptor.open(directory, Descriptor.pathOnly | O_DIRECTORY) else { return nil }
-        let place = try root.mounted()
-        guard place.isRoot else { return nil }
+        guard let place = mount(at: directory) else { return nil }
         return try ProcessMount.own(types: [type]).contains { $0.id == place.id } ? place.device : nil
+    }
+
+    /// Whatever is mounted there.
+    static func mount(at directory: String) -> Descriptor.Mounted? {
+        guard let root = try? Descriptor.open(directory, Descriptor.pathOnly | O_DIRECTORY), let place = try? root.mounted() else {
+            return nil
+        }
+        return place.isRoot ? place : nil
     }
 
     private static func absence(from directory: String) -> String {

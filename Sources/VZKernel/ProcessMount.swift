@@ -13,24 +13,25 @@ public struct ProcessMount: Equatable, Sendable {
     public var point: String
     public var type: String
 
-    /// The mounts of some types in the mount namespace of a process.
+    /// The mounts of some types, or on some points, in the mount namespace of a process, in the order in which they were made.
     ///
     /// Nothing is looked up there: the kernel's own list is read. A container may make it as long as the kernel lets it
     /// (fs.mount-max), so that it is read in pieces.
     /// - Throws: `KernelError`, when the process has ended with `ESRCH`, `ENOENT` or `EINVAL`.
-    public static func list(of process: PidFD, types: [String]) throws(KernelError) -> [Self] {
-        let mounts = try list(in: "/proc/\(process.pid)/mountinfo", types: types)
+    public static func list(
+        of process: PidFD, types: Set<String>, points: Set<String> = []
+    ) throws(KernelError) -> [Self] {
+        let mounts = try list(in: "/proc/\(process.pid)/mountinfo", types, points)
         // Else it may have been another process' by then.
         guard process.isRunning else { throw KernelError("read the mounts of process \(process.pid)", errno: ESRCH) }
         return mounts
     }
 
     /// The mounts of some types that we see ourselves.
-    public static func own(types: [String]) throws(KernelError) -> [Self] { try list(in: "/proc/self/mountinfo", types: types) }
+    public static func own(types: Set<String>) throws(KernelError) -> [Self] { try list(in: "/proc/self/mountinfo", types, []) }
 
-    private static func list(in path: String, types: [String]) throws(KernelError) -> [Self] {
+    private static func list(in path: String, _ types: Set<String>, _ points: Set<String>) throws(KernelError) -> [Self] {
         let file = try Descriptor.open(path, O_RDONLY)
-        let types = Set(types)
         var found: [Self] = []
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 16384)
@@ -42,18 +43,24 @@ public struct ProcessMount: Equatable, Sendable {
             }
             if count == 0 { return found }
             bytes += chunk[..<count]
-            let used = take(from: bytes, types, into: &found)
+            let used = take(from: bytes, types, points, into: &found)
             bytes.removeFirst(used)
         }
     }
 
     /// Takes the whole lines; how many bytes they are.
-    private static func take(from bytes: [UInt8], _ types: Set<String>, into found: inout [Self]) -> Int {
+    private static func take(
+        from bytes: [UInt8], _ types: Set<String>, _ points: Set<String>, into found: inout [Self]
+    ) -> Int {
         bytes.withUnsafeBufferPointer { buffer in
             var start = 0
             while let end = buffer[start...].firstIndex(of: 10) {
                 let line = UnsafeBufferPointer(rebasing: buffer[start..<end])
-                if types.contains(type(in: line)), let mount = Self(String(decoding: line, as: UTF8.self)) { found.append(mount) }
+                if types.contains(type(in: line)) || points.contains(point(in: line)),
+                    let mount = Self(String(decoding: line, as: UTF8.self))
+                {
+                    found.append(mount)
+                }
                 start = end + 1
             }
             return start
@@ -65,6 +72,16 @@ public struct ProcessMount: Equatable, Sendable {
         var dash = 0
         while dash + 2 < line.count, line[dash] != 32 || line[dash + 1] != 45 || line[dash + 2] != 32 { dash += 1 }
         return String(decoding: line.dropFirst(dash + 3).prefix { $0 != 32 }, as: UTF8.self)
+    }
+
+    /// The fifth word.
+    private static func point(in line: UnsafeBufferPointer<UInt8>) -> String {
+        var (blanks, i) = (0, 0)
+        while i < line.count, blanks < 4 {
+            if line[i] == 32 { blanks += 1 }
+            i += 1
+        }
+        return String(decoding: line[i...].prefix { $0 != 32 }, as: UTF8.self)
     }
 
     /// From a line of mountinfo.

@@ -52,6 +52,27 @@ import VZPlan
         #expect(try JSONDecoder().decode(HostCapabilities.self, from: JSONEncoder().encode(host)) == host)
     }
 
+    @Test func lxcfsIsOnByItselfWhereTheHostHasIt() throws {
+        func wish(_ lxcfs: String, _ features: [String]) throws -> [String] {
+            let host = try decode(Self.saved.replacing("{\"cpu_weight", with: "{\(lxcfs)\"cpu_weight"))
+            #expect(try JSONDecoder().decode(HostCapabilities.self, from: JSONEncoder().encode(host)) == host)
+            var spec = ContainerSpec(name: "web")
+            spec.features = features
+            let wish = Facets.wish(for: spec, on: host)
+            return wish.settings.filter { $0.field == "features" }.map { "\($0.value) \($0.kernelValue)" }
+                + wish.unsupported.map { "\($0.value): \($0.reason)" }
+        }
+        let has = #""lxcfs":{"directory":"/var/lib/lxcfs","device":"0:41"},"#
+        #expect(try wish(has, []) == ["lxcfs 0:41"] && wish(has, ["lxcfs"]) == ["lxcfs 0:41"])
+        #expect(try wish(has, ["lxcfs:off"]) == ["lxcfs:off none"])
+        // What one that has ended left in a container is taken away, whoever asked for it.
+        let lacks = #""lxcfs":{"directory":"/var/lib/lxcfs","unsupported":"none; get one"},"#
+        #expect(try wish(lacks, []) == ["lxcfs:off none"] && wish(lacks, ["lxcfs:off"]) == ["lxcfs:off none"])
+        #expect(try wish(lacks, ["lxcfs"]) == ["lxcfs:off none", "lxcfs: none; get one"])
+        // Nobody looked.
+        #expect(try wish("", []) == [] && wish("", ["lxcfs"]).count == 1)
+    }
+
     @Test func guaranteesAreWrittenInBytes() throws {
         let host = try decode(
             Self.saved.replacing(

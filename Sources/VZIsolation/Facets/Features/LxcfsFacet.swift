@@ -26,7 +26,10 @@ struct LxcfsFacet: Facet {
 
     func observe(_ container: ContainerHandle) throws(KernelError) -> [Setting] {
         guard container.host.lxcfs != nil, let process = container.process else { return [] }
-        return [Self.setting(try container.views.text(of: container.ctid, process))]
+        let text = try container.views.text(of: container.ctid, process) {
+            Labels.lastSet(on: container.group)[Self.kernelName] == .text($0)
+        }
+        return [Self.setting(text)]
     }
 
     func apply(_ settings: [Setting], to container: ContainerHandle) throws(KernelError) {

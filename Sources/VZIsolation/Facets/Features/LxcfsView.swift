@@ -10,11 +10,14 @@ struct LxcfsView {
     /// What is mounted on `/proc` and `/sys`, where it is the file system that shall be there.
     private var below: [String: ProcessMount] = [:]
 
-    /// - Parameter mounts: those of the container, of the types `types`.
+    /// - Parameter mounts: those of the container, in the order in which they were made.
     init(_ mounts: [ProcessMount]) {
-        for file in LxcfsFile.all {
-            // Of several the last is on top: nothing but what covers a whole one counts.
-            below[file.point] = mounts.last { $0.type == file.type && $0.root == "/" && $0.point == "/\(file.point)" }
+        // The way to /proc must lead through nothing but the root that the container was started on: a file system that is served by a
+        // process of the container's own would be asked for it, and need not answer.
+        let roots = mounts.filter { $0.point == "/" }
+        for file in LxcfsFile.all where roots.count == 1 {
+            let found = mounts.last { $0.type == file.type && $0.root == "/" && $0.point == "/\(file.point)" }
+            if found?.parent == roots[0].id { below[file.point] = found }
         }
         covers = LxcfsFile.all.map { [below] file in
             guard var top = below[file.point]?.id else { return [] }
@@ -30,7 +33,8 @@ struct LxcfsView {
     }
 
     init(of process: PidFD) throws(KernelError) {
-        self.init(try ProcessMount.list(of: process, types: [LxcfsService.type] + Set(LxcfsFile.all.map(\.type)).sorted()))
+        let types = Set(LxcfsFile.all.map(\.type) + [LxcfsService.type])
+        self.init(try ProcessMount.list(of: process, types: types, points: ["/"]))
     }
 
     /// The one lxcfs that all files are of: the number of its file system. `none` when all are the kernel's, else what there is.
@@ -53,7 +57,8 @@ struct LxcfsView {
         for (index, file) in LxcfsFile.all.enumerated() where mounts != nil || !covers[index].isEmpty {
             guard let place = below[file.point] else {
                 throw KernelError(
-                    "mount \(file.source) of lxcfs", detail: "expected a mount of \(file.type) on /\(file.point) in the container")
+                    "mount \(file.source) of lxcfs",
+                    detail: "expected \(file.type) on /\(file.point) of the container's root, with nothing mounted between them")
             }
             let slash = file.source.lastIndex(of: "/") ?? file.source.startIndex
             let name = String(file.source[file.source.index(after: slash)...])
@@ -82,12 +87,15 @@ public final class LxcfsViews: Sendable {
     /// - Parameter age: how long what was seen is believed.
     public init(believedFor age: Duration = .seconds(300)) { self.age = age }
 
-    func text(of ctid: ContainerID, _ process: PidFD) throws(KernelError) -> String {
+    /// - Parameter isSettled: whether a view is what was last set. Only such a one is believed later: a process that is just being
+    ///   started does not have its mounts yet.
+    func text(of ctid: ContainerID, _ process: PidFD, isSettled: (String) -> Bool) throws(KernelError) -> String {
         let now = ContinuousClock.now
         let known = seen.withLock { $0[ctid] }
         if let known, known.pid == process.pid, now - known.time < age { return known.text }
         let text = try LxcfsView(of: process).text
-        seen.withLock { $0[ctid] = Seen(pid: process.pid, text: text, time: now) }
+        let isKept = isSettled(text)
+        seen.withLock { $0[ctid] = isKept ? Seen(pid: process.pid, text: text, time: now) : nil }
         return text
     }
 

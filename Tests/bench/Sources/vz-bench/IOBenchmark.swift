@@ -22,12 +22,14 @@ struct IOBenchmark {
         let device = core.host.storage?.stack.tops.map { "\($0.name) (\($0.scheduler ?? "none"))" }.joined(separator: ", ")
         table.heading("(d) disk limits and shares over \(Int(seconds)) s, direct writes, roots on \(device ?? "nothing known")")
         let limit = 4 << 20
-        let bytes = try rates([(900_001, block: 64 << 10) { $0.iolimit = Int64(limit) }])[0]
+        let bytes = try rates([(900_001, block: 64 << 10, change: { $0.iolimit = Int64(limit) })])[0]
         row("iolimit 4M: written, MiB a second", bytes / 1_048_576, against: bytes / Double(limit), 1, 0.1, &table)
-        let operations = try rates([(900_001, block: 4096) { $0.iopslimit = 200 }])[0] / 4096
+        let operations = try rates([(900_001, block: 4096, change: { $0.iopslimit = 200 })])[0] / 4096
         row("iopslimit 200: operations a second", operations, against: operations / 200, 1, 0.1, &table)
         for block in [64 << 10, 1 << 20] {
-            let shares = try rates([(900_001, block: block) { $0.ioprio = 0 }, (900_002, block: block) { $0.ioprio = 7 }])
+            let shares = try rates([
+                (900_001, block: block, change: { $0.ioprio = 0 }), (900_002, block: block, change: { $0.ioprio = 7 }),
+            ])
             let ratio = shares[1] / shares[0]
             row("ioprio 7 against ioprio 0, writes of \(block >> 10) KiB", ratio, against: ratio, 2, 0.15, &table)
         }

@@ -24,8 +24,10 @@ public struct LxcfsService: Equatable, Sendable, Codable {
     /// Looks whether it is mounted and answers.
     /// - Parameter before: what the last look said. One that has begun to hang is waited for once, and hardly again until it answers.
     public init(lookingAt directory: String, before: Self? = nil) {
+        var found: String?
         do throws(KernelError) {
-            guard let device = try Self.device(of: directory) else {
+            found = try Self.device(of: directory)
+            guard let device = found else {
                 self.init(directory: directory, unsupported: Self.absence(from: directory))
                 return
             }
@@ -34,6 +36,11 @@ public struct LxcfsService: Equatable, Sendable, Codable {
                 milliseconds: before?.hangs == true ? Self.patience / 10 : Self.patience)
             self.init(directory: directory, device: device)
         } catch {
+            // A shortage of our own, of memory or descriptors, says nothing of lxcfs, and is no reason to take it from the containers.
+            if let before, let found, before.device == found, ![ENOTCONN, ECONNABORTED, ETIMEDOUT, ENOENT].contains(error.errno) {
+                self = before
+                return
+            }
             self.init(
                 directory: directory, hangs: error.errno == ETIMEDOUT,
                 unsupported:

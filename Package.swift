@@ -41,7 +41,11 @@ let package = Package(
             name: "CLinux",
             cSettings: [.treatAllWarnings(as: .error), .enableWarning("all"), .enableWarning("extra")],
             linkerSettings: [.linkedLibrary("cap")]),
-        .target(name: "VZKernel", dependencies: ["CLinux", "CCap"], swiftSettings: strict),
+        // libbpf, loaded at run time, and the programs that it loads, compiled (Tests/bpf).
+        .target(
+            name: "CBPF", exclude: ["programs", "objects"],
+            cSettings: [.treatAllWarnings(as: .error), .enableWarning("all"), .enableWarning("extra")]),
+        .target(name: "VZKernel", dependencies: ["CLinux", "CCap", "CBPF"], swiftSettings: strict),
 
         // Pure values: no I/O, nothing of Linux.
         .target(name: "VZModel", swiftSettings: strict),
@@ -49,7 +53,7 @@ let package = Package(
         .target(name: "VZPlan", dependencies: ["VZModel"], swiftSettings: strict),
 
         // OpenVZ's meaning on Linux' mechanisms, and the loop that drives it.
-        .target(name: "VZIsolation", dependencies: ["VZModel", "VZPlan", "VZKernel"], swiftSettings: strict),
+        .target(name: "VZIsolation", dependencies: ["VZModel", "VZPlan", "VZKernel", "CBPF"], swiftSettings: strict),
         .target(
             name: "VZReconciler",
             dependencies: [

@@ -1,0 +1,7 @@
+#ifndef CBPF_H
+#define CBPF_H
+
+#include "vz_beancounters.h"
+#include "vz_bpf.h"
+
+#endif

@@ -1,0 +1,127 @@
+// slots.h - the table of beancounters: one slot for each container, which user space maps into its memory; who is charged; and how.
+//
+// include/vz_beancounters.h has the same layout for user space.
+#ifndef VZ_SLOTS_H
+#define VZ_SLOTS_H
+
+#include "../include/vz_beancounters.h"
+
+/// What user space says when it loads the programs.
+const volatile struct vz_bpf_config config SEC(".rodata.config");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, VZ_SLOTS);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __type(key, __u32);
+    __type(value, struct vz_slot);
+} slots SEC(".maps");
+
+/// The number of a container's user namespace (its inode in nsfs) → its slot.
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, VZ_SLOTS);
+    __type(key, __u32);
+    __type(value, struct vz_place);
+} slot_of_userns SEC(".maps");
+
+#define INLINE static __always_inline
+
+/// The slot that a user namespace, or one nested in it, is charged to; 0 for the host, and for what is none of ours.
+///
+/// A process can leave its control group, but never the user namespace that it was born into. Processes of the host are done after
+/// one comparison: theirs has level 0.
+INLINE __u32 slot_number(struct user_namespace *ns)
+{
+    for (int i = 0; i < 8; i++) {
+        if (!ns)
+            return 0;
+        int level = ns->level;
+        if (level < config.level)
+            return 0;
+        if (level == config.level) {
+            __u32 inode = ns->ns.inum;
+            struct vz_place *place = bpf_map_lookup_elem(&slot_of_userns, &inode);
+            return place && place->owner == ns->owner.val ? place->slot : 0;
+        }
+        ns = ns->parent;
+    }
+    return 0;
+}
+
+INLINE __u32 slot_number_of_current(void)
+{
+    struct task_struct *task = bpf_get_current_task_btf();
+    return slot_number(task->cred->user_ns);
+}
+
+INLINE struct vz_slot *slot_at(__u32 number)
+{
+    return number ? bpf_map_lookup_elem(&slots, &number) : 0;
+}
+
+/// The same of something that was counted for a user namespace; 0 when the slot is another's by now.
+INLINE struct vz_slot *slot_still_of(__u32 number, __u32 userns)
+{
+    struct vz_slot *slot = slot_at(number);
+    return slot && (__u32)slot->userns == userns ? slot : 0;
+}
+
+/// Whether these programs are those in force. While newer ones take over, both are attached, and the word in slot 0 says whose turn
+/// it is: no event is missed, and none is counted twice.
+INLINE bool in_force(void)
+{
+    __u32 zero = 0;
+    struct vz_slot *head = bpf_map_lookup_elem(&slots, &zero);
+    return head && head->userns == config.version;
+}
+
+/// The slot to charge, when it is these programs' turn; 0: nobody.
+INLINE struct vz_slot *charged(struct user_namespace *ns)
+{
+    struct vz_slot *slot = slot_at(slot_number(ns));
+    return slot && in_force() ? slot : 0;
+}
+
+INLINE struct vz_slot *charged_current(void)
+{
+    struct task_struct *task = bpf_get_current_task_btf();
+    return charged(task->cred->user_ns);
+}
+
+INLINE void refuse(struct vz_counter *counter)
+{
+    __sync_fetch_and_add(&counter->failcnt, 1);
+}
+
+/// Adds n > 0, or takes away. Never fails.
+INLINE void force(struct vz_counter *counter, __s64 n)
+{
+    __s64 held = __sync_fetch_and_add(&counter->held, n) + n;
+    if (held > counter->maxheld)
+        counter->maxheld = held;
+}
+
+/// Takes n away; never below nothing: what began before it was counted may end after.
+INLINE void uncharge(struct vz_counter *counter, __s64 n)
+{
+    __s64 held = __sync_fetch_and_add(&counter->held, -n) - n;
+    if (held < 0)
+        __sync_fetch_and_add(&counter->held, held < -n ? n : -held);
+}
+
+/// Adds n. False when there is more than `bound` by now; it stays added, for the caller to take back where the kernel does not end
+/// what was refused in a way that takes it back.
+INLINE bool charge(struct vz_counter *counter, __s64 n, __s64 bound)
+{
+    __s64 held = __sync_fetch_and_add(&counter->held, n) + n;
+    if (held > bound) {
+        refuse(counter);
+        return false;
+    }
+    if (held > counter->maxheld)
+        counter->maxheld = held;
+    return true;
+}
+
+#endif

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/close_range.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
@@ -83,17 +84,41 @@ static long limit_files(uint64_t soft, uint64_t hard) {
     return SYS4(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, 0);
 }
 
-static long id_map_mount(int pid, int tree) {
+/// - name: at most 8 characters: `user`.
+static long open_namespace(int pid, const char *name) {
     char path[64] = "/proc/", digits[12], *p = path + 6;
     for (const char *d = decimal(digits, pid); *d;) *p++ = *d++;
-    for (const char *d = "/ns/user"; *d;) *p++ = *d++;
+    for (const char *d = "/ns/"; *d;) *p++ = *d++;
+    while (*name) *p++ = *name++;
     *p = 0;
-    long fd = SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    return SYS4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+}
+
+static long id_map_mount(int pid, int tree) {
+    long fd = open_namespace(pid, "user");
     if (fd < 0) return fd;
     struct mount_attr attributes = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = fd};
     long answer = SYS5(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes);
     SYS1(SYS_close, fd);
     return answer;
+}
+
+static long map_user_namespace(int pid, int map, uint64_t value, uint64_t *word) {
+    long fd = open_namespace(pid, "user");
+    if (fd < 0) return fd;
+    struct stat status;
+    long answer = SYS2(SYS_fstat, fd, &status);
+    SYS1(SYS_close, fd);
+    if (answer) return answer;
+    // The word first: whoever finds the namespace in the map finds it there as well.
+    __atomic_store_n(word, status.st_ino, __ATOMIC_SEQ_CST);
+    uint32_t key = status.st_ino;
+    union bpf_attr attributes;
+    for (size_t i = 0; i < sizeof attributes; i++) ((volatile char *)&attributes)[i] = 0;
+    attributes.map_fd = map;
+    attributes.key = (uintptr_t)&key;
+    attributes.value = (uintptr_t)&value;
+    return SYS3(SYS_bpf, BPF_MAP_UPDATE_ELEM, &attributes, sizeof attributes);
 }
 
 static long set_ids(unsigned id) {
@@ -115,6 +140,31 @@ static long set_effective_ids(unsigned id) {
     }
     long answer = SYS3(SYS_setresuid, -1, id, -1);
     return answer ? answer : SYS3(SYS_setresgid, -1, id, -1);
+}
+
+static long write_control(const char *path, const char *text) {
+    long fd = SYS4(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+    if (fd < 0) return fd;
+    long answer = write_all(fd, text);
+    SYS1(SYS_close, fd);
+    return answer;
+}
+
+/// Enters the IPC namespace, in which the outer process has nothing else to do. Since Linux 5.19 its controls are its root's alone, who
+/// is another than the host's.
+static long set_ipc_control(int pid, const char *path, const char *text, unsigned root) {
+    long fd = open_namespace(pid, "ipc");
+    if (fd < 0) return fd;
+    long answer = SYS2(SYS_setns, fd, CLONE_NEWIPC);
+    SYS1(SYS_close, fd);
+    if (answer) return answer;
+    answer = write_control(path, text);
+    if (answer != -EACCES) return answer;
+    answer = set_effective_ids(root);
+    if (answer) return answer;
+    answer = write_control(path, text);
+    long back = set_effective_ids(0);
+    return answer ? answer : back;
 }
 
 static long loopback_up(void) {
@@ -240,6 +290,8 @@ static long perform(struct run *run, const struct vz_step *s) {
     case VZ_JOIN_GROUP: return write_all(s->fd, "0");
     case VZ_WRITE_PROC: return write_proc(run->result->pid, s->path, s->text);
     case VZ_IDMAP: return id_map_mount(run->result->pid, s->fd);
+    case VZ_MAP_USERNS: return map_user_namespace(run->result->pid, s->fd, s->number, s->word);
+    case VZ_IPC_CONTROL: return set_ipc_control(run->result->pid, s->path, s->text, s->number);
     case VZ_RELEASE: return release(run);
     case VZ_AWAIT_EXEC: await_byte(run->executed[0]); return 0;
     case VZ_AWAIT_RELEASE: SYS1(SYS_close, run->release[1]); return await_byte(run->release[0]);

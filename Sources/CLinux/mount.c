@@ -61,3 +61,15 @@ int vz_look_at_mount(int file, struct vz_mounted *answer) {
                                   .is_root = (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0};
     return 0;
 }
+
+int vz_reconfigure(int directory, const char *const *pairs) {
+    int context = fspick(directory, "", FSPICK_EMPTY_PATH | FSPICK_CLOEXEC);
+    if (context < 0) return -1;
+    int answer = 0;
+    for (; answer == 0 && pairs[0]; pairs += 2) answer = fsconfig(context, FSCONFIG_SET_STRING, pairs[0], pairs[1], 0);
+    if (answer == 0) answer = fsconfig(context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0);
+    int error = errno;
+    close(context);
+    errno = error;
+    return answer;
+}

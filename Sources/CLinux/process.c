@@ -49,27 +49,78 @@ int vz_wait_child(int pidfd, int *status) {
 }
 
 // A thread that has entered another namespace is never used again: it ends with its one task.
-struct hostname_task { int pidfd, error; const char *name; };
+struct inside_task {
+    int pidfd, namespaces;
+    long (*work)(struct inside_task *);
+    const char *path;
+    const char *name;
+    char *into;
+    size_t size;
+    unsigned root;
+    long answer;
+    int error;
+};
 
-static void *hostname_thread(void *argument) {
-    struct hostname_task *task = argument;
-    if (setns(task->pidfd, CLONE_NEWUTS)) task->error = errno;
-    else if (sethostname(task->name, strlen(task->name))) task->error = errno;
+static void *inside_thread(void *argument) {
+    struct inside_task *task = argument;
+    task->answer = setns(task->pidfd, task->namespaces) ? -1 : task->work(task);
+    task->error = errno;
     return NULL;
 }
 
-int vz_hostname_set(int pidfd, const char *name) {
-    struct hostname_task task = {.pidfd = pidfd, .name = name};
+static long inside(struct inside_task *task) {
     pthread_t thread;
     pthread_attr_t small;
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 64 * 1024);
-    int error = pthread_create(&thread, &small, hostname_thread, &task);
+    int error = pthread_create(&thread, &small, inside_thread, task);
     pthread_attr_destroy(&small);
     if (!error) error = pthread_join(thread, NULL);
-    if (!error) error = task.error;
+    errno = error ? error : task->error;
+    return error ? -1 : task->answer;
+}
+
+static long set_hostname(struct inside_task *task) { return sethostname(task->name, strlen(task->name)); }
+
+int vz_hostname_set(int pidfd, const char *name) {
+    struct inside_task task = {.pidfd = pidfd, .namespaces = CLONE_NEWUTS, .work = set_hostname, .name = name};
+    return inside(&task);
+}
+
+static long write_control(struct inside_task *task) {
+    int file = open(task->path, O_WRONLY | O_CLOEXEC);
+    // Since Linux 5.19 they are the namespace's root's alone. By the system call: the C library would change all threads.
+    if (file < 0 && errno == EACCES && !syscall(SYS_setresuid, -1, task->root, -1)) file = open(task->path, O_WRONLY | O_CLOEXEC);
+    if (file < 0) return -1;
+    size_t size = strlen(task->name);
+    long answer = write(file, task->name, size) == (ssize_t)size ? 0 : -1;
+    int error = errno;
+    close(file);
     errno = error;
-    return error ? -1 : 0;
+    return answer;
+}
+
+int vz_ipc_control_set(int pidfd, const char *path, const char *value, unsigned root) {
+    struct inside_task task = {
+        .pidfd = pidfd, .namespaces = CLONE_NEWIPC, .work = write_control, .path = path, .name = value, .root = root};
+    return inside(&task);
+}
+
+static long read_control(struct inside_task *task) {
+    int file = open(task->path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return -1;
+    ssize_t length = read(file, task->into, task->size - 1);
+    int error = errno;
+    close(file);
+    errno = error;
+    if (length >= 0) task->into[length] = 0;
+    return length < 0 ? -1 : 0;
+}
+
+int vz_ipc_control_get(int pidfd, const char *path, char *value, size_t size) {
+    struct inside_task task = {
+        .pidfd = pidfd, .namespaces = CLONE_NEWIPC, .work = read_control, .path = path, .into = value, .size = size};
+    return inside(&task);
 }
 
 static int own_uts = -1;

@@ -16,6 +16,9 @@ public struct ControlGroup: Sendable {
         path = "\(tree.parent)/\(name)"
     }
 
+    /// How many groups deep it is below the top of each hierarchy.
+    public var depth: Int { path.split(separator: "/").count }
+
     // MARK: - The group itself
 
     /// Makes the group in every hierarchy, and the parent where there is none. Settings are the kernel's defaults: no limit.

@@ -23,7 +23,7 @@ extension ControlGroup {
     }
 
     /// Stops the group's processes where they are, and gives what lets them go again. Where there is no freezer it does nothing.
-    private func freeze() -> () -> Void {
+    public func freeze() -> () -> Void {
         guard let hierarchy = tree.hierarchy(of: .freezer) else { return {} }
         let (file, on, off) = hierarchy.version == .v1 ? ("freezer.state", "FROZEN", "THAWED") : ("cgroup.freeze", "1", "0")
         try? write(on, to: file, in: hierarchy)

@@ -99,6 +99,9 @@ public struct ControlGroupTree: Sendable {
         }
     }
 
+    /// The parent group's directory in the unified hierarchy; `nil` when it is not there, or on a host with v1 alone.
+    public func openUnifiedParent() throws(KernelError) -> Descriptor? { try unified?.openGroup(parent) }
+
     /// The names of all groups beneath the parent, in any hierarchy, sorted. Empty when there is no parent.
     public func groupNames() throws(KernelError) -> [String] {
         var names: Set<String> = []

@@ -23,6 +23,8 @@ public enum Step: Sendable {
     case clone(Namespaces, asChildOfCaller: Bool, into: Descriptor? = nil)
     case writeProc(name: String, text: String)
     case idMap(MountTree)
+    case mapUserNamespace(BPFMap, to: UInt64, noting: MappedMemory.Word)
+    case ipcControl(String, String, root: UInt32)
     case release
     case awaitExec
     // By the new process.
@@ -68,6 +70,8 @@ public enum Step: Sendable {
         case .writeProc(let name, let text): "write \"\(text.trimmedLine)\" to /proc/PID/\(name)"
         case .limitOpenFiles(let soft, let hard): "set the limits of open files to \(soft) and \(hard) (RLIMIT_NOFILE)"
         case .idMap: "map the ids of the root mount (mount_setattr MOUNT_ATTR_IDMAP)"
+        case .ipcControl(let path, let text, _): "write \"\(text)\" to \(path)"
+        case .mapUserNamespace: "enter the user namespace in a BPF map"
         case .release, .awaitRelease: "hand over to the new process"
         case .awaitExec: "wait for the program to start"
         case .setIDs(let id): "become user \(id) inside"
@@ -172,6 +176,9 @@ private final class StepProgram {
             set(&s, VZ_LIMIT_FILES, number: soft)
             s.hard = hard
         case .idMap(let tree): set(&s, VZ_IDMAP, fd: tree.root.raw)
+        case .mapUserNamespace(let map, let value, let word):
+            set(&s, VZ_MAP_USERNS, fd: map.descriptor.raw, number: value)
+            s.word = word.pointer
         case .release: set(&s, VZ_RELEASE)
         case .awaitExec: set(&s, VZ_AWAIT_EXEC)
         case .awaitRelease: set(&s, VZ_AWAIT_RELEASE)
@@ -202,6 +209,9 @@ private final class StepProgram {
         case .writeProc(let name, let text):
             set(&s, VZ_WRITE_PROC)
             (s.path, s.text) = (keep([name])[0], keep([text])[0])
+        case .ipcControl(let path, let text, let root):
+            set(&s, VZ_IPC_CONTROL, number: UInt64(root))
+            (s.path, s.text) = (keep([path])[0], keep([text])[0])
         case .hostname(let name):
             set(&s, VZ_HOSTNAME)
             s.text = keep([name])[0]

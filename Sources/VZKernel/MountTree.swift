@@ -34,6 +34,15 @@ public struct MountTree: Sendable {
         root = Descriptor(adopting: raw)
     }
 
+    /// Changes options of the file system whose root `root` is, wherever it is mounted (fspick(2)). All options are to be given: some
+    /// file systems reset those that are not.
+    public static func reconfigure(_ root: Descriptor, _ options: [(String, String)]) throws(KernelError) {
+        let strings = CStrings(options.flatMap { [$0.0, $0.1] })
+        if vz_reconfigure(root.raw, strings.pointer) < 0 {
+            throw KernelError("remount (\(options.map { "\($0.0)=\($0.1)" }.joined(separator: ",")))", errno: errno)
+        }
+    }
+
     public func set(_ attributes: Attributes) throws(KernelError) {
         if vz_set_mount_attributes(root.raw, attributes.rawValue) < 0 { throw KernelError("set mount attributes", errno: errno) }
     }

@@ -50,6 +50,15 @@ public struct PidFD: Sendable {
         }
     }
 
+    /// The number of one of the process' namespaces, by its name in /proc/PID/ns (namespaces(7)).
+    public func namespace(_ name: String) throws(KernelError) -> UInt64 {
+        var info = stat()
+        guard stat("/proc/\(pid)/ns/\(name)", &info) == 0, isRunning else {
+            throw KernelError("look at namespace \(name) of process \(pid)", errno: isRunning ? errno : ESRCH)
+        }
+        return UInt64(info.st_ino)
+    }
+
     /// Sends a signal; a process that has ended already is no error.
     public func send(signal: Int32) throws(KernelError) {
         if vz_pidfd_send_signal(descriptor.raw, signal) < 0 && errno != ESRCH {
@@ -108,6 +117,23 @@ public struct PidFD: Sendable {
     public func setHostname(_ name: String) throws(KernelError) {
         if vz_hostname_set(descriptor.raw, name) < 0 {
             throw KernelError("set host name \"\(name)\" of process \(pid)", errno: errno)
+        }
+    }
+
+    /// A system control of the process' IPC namespace, by its path below /proc/sys: `kernel/shmall`.
+    public func ipcControl(_ name: String) throws(KernelError) -> String {
+        var value = [CChar](repeating: 0, count: 64)
+        if vz_ipc_control_get(descriptor.raw, "/proc/sys/\(name)", &value, value.count) < 0 {
+            throw KernelError("read \(name) of process \(pid)", errno: errno)
+        }
+        let text = String(decoding: value.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return text.last == "\n" ? String(text.dropLast()) : text
+    }
+
+    /// Writes a system control of the process' IPC namespace. - Parameter root: user 0 of the user namespace that owns it.
+    public func setIPCControl(_ name: String, to value: String, root: UInt32) throws(KernelError) {
+        if vz_ipc_control_set(descriptor.raw, "/proc/sys/\(name)", value, root) < 0 {
+            throw KernelError("write \"\(value)\" to \(name) of process \(pid)", errno: errno)
         }
     }
 }

@@ -36,4 +36,8 @@ int vz_look_at_mount(int file, struct vz_mounted *answer);
 /// Sets MOUNT_ATTR_* on a mount given by its root (mount_setattr(2)).
 int vz_set_mount_attributes(int tree, uint64_t attributes);
 
+/// Changes options of the file system whose root `directory` is (fspick(2)); `pairs`: key, value, …, NULL: all of them, since some file
+/// systems reset those that are not given.
+int vz_reconfigure(int directory, const char *const *pairs);
+
 #endif

@@ -43,4 +43,8 @@ int vz_poll_wait(int poll, int *ready, int count);
 /// pipe2(2) with O_CLOEXEC.
 int vz_pipe(int ends[2]);
 
+/// Writes a system control of the process' IPC namespace, whose root is `root`, and reads it, as a text.
+int vz_ipc_control_set(int pidfd, const char *path, const char *value, unsigned root);
+int vz_ipc_control_get(int pidfd, const char *path, char *value, size_t size);
+
 #endif

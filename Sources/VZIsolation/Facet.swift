@@ -27,13 +27,16 @@ public struct ContainerHandle: Sendable {
     public let host: HostCapabilities
     public let paths: NodePaths
     let views: LxcfsViews
+    /// What programs in the kernel charge; `nil` where there are none.
+    public let table: BeancounterTable?
 
     public init(
         ctid: ContainerID, group: ControlGroup, process: PidFD?, host: HostCapabilities, paths: NodePaths,
-        views: LxcfsViews = LxcfsViews()
+        views: LxcfsViews = LxcfsViews(), table: BeancounterTable? = nil
     ) {
         self.paths = paths
         self.views = views
+        self.table = table
         self.ctid = ctid
         self.group = group
         self.process = process
@@ -41,11 +44,16 @@ public struct ContainerHandle: Sendable {
     }
 }
 
+extension ContainerHandle {
+    /// Its place in the table of beancounters, while there is one.
+    var slot: BeancounterTable.Slot? { table?.slot(of: ctid) }
+}
+
 /// All facets, in the order in which their settings are made.
 public enum Facets {
     public static let all: [any Facet] = [
-        CPUFacet(), AffinityFacet(), IOFacet(), MemoryFacet(), GuaranteeFacet(), BeancounterFacet(), HostnameFacet(),
-        LxcfsFacet(), NotEnforced(),
+        CPUFacet(), AffinityFacet(), IOFacet(), MemoryFacet(), GuaranteeFacet(), BeancounterFacet(), TerminalFacet(),
+        SharedMemoryFacet(), HostnameFacet(), LxcfsFacet(), NotEnforced(),
     ]
 
     /// What a manifest asks for of this host, over all facets.

@@ -25,6 +25,9 @@ public struct HostCapabilities: Equatable, Sendable {
     /// Why no process can be spared when memory runs out, and what mends it; `nil` when it can.
     public let noSparing: String?
 
+    /// The programs that count and refuse.
+    public var beancounters = BeancounterSupport(tier: .none, programs: [])
+
     /// What the roots of this node lie on; `nil` when nobody looked.
     public var storage: RootStorage?
     /// The same of those containers whose roots lie elsewhere, by CTID.
@@ -123,6 +126,7 @@ extension HostCapabilities: Codable {
         case noSwapSpace = "no_swap_space"
         case noSparing = "no_sparing"
         case lxcfs
+        case beancounters
     }
 
     /// A range of whole numbers, and what a new group has.
@@ -147,6 +151,7 @@ extension HostCapabilities: Codable {
         try container.encodeIfPresent(noSwapSpace, forKey: .noSwapSpace)
         try container.encodeIfPresent(noSparing, forKey: .noSparing)
         try container.encodeIfPresent(lxcfs, forKey: .lxcfs)
+        try container.encode(beancounters, forKey: .beancounters)
     }
 
     public init(from decoder: any Decoder) throws {
@@ -181,5 +186,6 @@ extension HostCapabilities: Codable {
         noSwapSpace = try container.decodeIfPresent(String.self, forKey: .noSwapSpace)
         noSparing = try container.decodeIfPresent(String.self, forKey: .noSparing)
         lxcfs = try container.decodeIfPresent(LxcfsService.self, forKey: .lxcfs)
+        if let support = try container.decodeIfPresent(BeancounterSupport.self, forKey: .beancounters) { beancounters = support }
     }
 }

@@ -16,20 +16,68 @@ public struct IsolationCore: Sendable {
     private let seen: SeenHost
     private let views = LxcfsViews()
     public let templates: TemplateStore
+    /// What programs in the kernel charge; `nil` where there are none.
+    public let beancounters: BeancounterTable?
 
     /// - Parameter host: what was seen of `tree`.
     public init(paths: NodePaths, tree: ControlGroupTree, host: HostCapabilities) {
         self.paths = paths
         self.tree = tree
+        beancounters = try? BeancounterPrograms(paths).table(paths.controlGroup)
         seen = SeenHost(host)
         templates = TemplateStore(directory: paths.templates)
     }
 
-    /// The core of this host. With `preparing`, makes the parent control group, which needs root.
-    public init(paths: NodePaths, preparing: Bool) throws(KernelError) {
+    /// The core of this host. With `preparing`, makes the parent control group, and has beancounters counted, which needs root.
+    /// - Parameter replacing: programs of another version are replaced.
+    public init(paths: NodePaths, preparing: Bool, replacing: Bool = false) throws(KernelError) {
         let tree = try ControlGroupTree.discover(parent: paths.controlGroup)
-        self.init(paths: paths, tree: tree, host: preparing ? try HostCapabilities(preparing: tree) : HostCapabilities(tree))
+        var host = preparing ? try HostCapabilities(preparing: tree) : HostCapabilities(tree)
+        host.beancounters = Self.support(paths, tree, preparing: preparing, replacing: replacing)
+        self.init(paths: paths, tree: tree, host: host)
         lookAtHost()
+    }
+
+    /// A host without programs is one that holds less, not one that fails.
+    private static func support(
+        _ paths: NodePaths, _ tree: ControlGroupTree, preparing: Bool, replacing: Bool
+    ) -> BeancounterSupport {
+        let programs = BeancounterPrograms(paths)
+        let isV1 = tree.hierarchy(of: .memory)?.version == .v1
+        guard preparing else {
+            var support = programs.inForce() ?? programs.probe(memoryIsV1: isV1)
+            if tree.unified == nil { support.forgetGroupPrograms() }
+            return support
+        }
+        do throws(KernelError) {
+            var support = try programs.ensure(memoryIsV1: isV1, replacing: replacing)
+            if let report = programs.report { try Self.link(report, at: paths.run + "/user_beancounters") }
+            if let group = try tree.openUnifiedParent() {
+                try programs.attach(to: group, controlGroup: paths.controlGroup)
+            } else {
+                support.forgetGroupPrograms()
+            }
+            return support
+        } catch {
+            return BeancounterSupport(tier: .none, programs: [], problem: "\(error)")
+        }
+    }
+
+    /// Where monitoring programs find it.
+    private static func link(_ target: String, at path: String) throws(KernelError) {
+        var now = [CChar](repeating: 0, count: 4096)
+        let count = readlink(path, &now, now.count)
+        if count > 0, String(decoding: now[0..<count].map(UInt8.init(bitPattern:)), as: UTF8.self) == target { return }
+        unlink(path)
+        if symlink(target, path) != 0 && errno != EEXIST { throw KernelError("make link \"\(path)\"", errno: errno) }
+    }
+
+    /// Gives the places of containers back that are no more. Once, when nobody else is at work.
+    public func forgetEndedBeancounters() throws(KernelError) {
+        guard let beancounters else { return }
+        let containers = beancounters.containers
+        let present = Set(try present())
+        for ctid in containers where !present.contains(ctid) { try beancounters.release(ctid) }
     }
 
     // MARK: Looking
@@ -69,7 +117,7 @@ public struct IsolationCore: Sendable {
         var process = known.flatMap { $0.isRunning ? $0 : nil }
         let present = process != nil || group.exists
         if process == nil && present { process = try Self.processOne(of: group) }
-        let handle = ContainerHandle(ctid: ctid, group: group, process: process, host: host, paths: paths, views: views)
+        let handle = handle(ctid, group, process)
         var seen = ObservedContainer(isRunning: process != nil, isPresent: present)
         seen.rootExists = ContainerRoot(ctid: ctid, paths: paths).exists
         if process == nil { views.forget(ctid) }
@@ -85,6 +133,10 @@ public struct IsolationCore: Sendable {
             seen.startedWith = Labels.startParameters(of: group)
         }
         return Observation(container: seen, handle: handle)
+    }
+
+    private func handle(_ ctid: ContainerID, _ group: ControlGroup, _ process: PidFD?) -> ContainerHandle {
+        ContainerHandle(ctid: ctid, group: group, process: process, host: host, paths: paths, views: views, table: beancounters)
     }
 
     /// What we ourselves last wrote, by the kernel's name: what tells drift from a new wish.
@@ -132,11 +184,14 @@ public struct IsolationCore: Sendable {
         stopTimeout: Duration = .seconds(120), begun: (Change) -> Void = { _ in }, made: (Change) -> Void = { _ in }
     ) throws(KernelError) -> PidFD? {
         var handle = handle
+        // Of one that does not run nothing is known yet: its limits are set before its first process is there.
+        var isPrepared = handle.process != nil
         for change in changes where change.held == nil {
             begun(change)
             switch change.action {
             case .stop:
                 try stop(handle, timeout: stopTimeout)
+                isPrepared = false
                 handle = self.handle(of: handle, process: nil)
             case .discardRoot:
                 // One that appeared meanwhile is not there to be taken away.
@@ -144,10 +199,14 @@ public struct IsolationCore: Sendable {
             case .makeRoot(let template):
                 try ContainerRoot(ctid: handle.ctid, paths: paths).make(from: template, in: templates)
             case .set(let setting):
+                if !isPrepared { try prepare(handle) }
+                isPrepared = true
                 // Those of one facet that follow are made together: their order among themselves is the facet's.
                 let together = Self.settings(of: Self.facet(of: setting), in: changes)
                 if together.first == setting { try make(together, on: handle) }
             case .start:
+                if !isPrepared { try prepare(handle) }
+                isPrepared = true
                 let process = try start(handle, desired, idBase: idBase)
                 handle = self.handle(of: handle, process: process)
             case .wait: break
@@ -159,8 +218,7 @@ public struct IsolationCore: Sendable {
 
     private func handle(of handle: ContainerHandle, process: PidFD?) -> ContainerHandle {
         views.forget(handle.ctid)
-        return ContainerHandle(
-            ctid: handle.ctid, group: handle.group, process: process, host: host, paths: paths, views: views)
+        return self.handle(handle.ctid, handle.group, process)
     }
 
     private static func facet(of setting: Setting) -> (any Facet)? { Facets.all.first { $0.fields.contains(setting.field) } }
@@ -176,14 +234,24 @@ public struct IsolationCore: Sendable {
 
     private func make(_ settings: [Setting], on handle: ContainerHandle) throws(KernelError) {
         guard let first = settings.first, let facet = Self.facet(of: first) else { return }
-        if handle.process == nil { try handle.group.create() }
         do throws(KernelError) {
             try facet.apply(settings, to: handle)
         } catch {
-            if handle.process == nil { try? clear(handle.group) }
+            if handle.process == nil { try? clear(handle) }
             throw error
         }
         Labels.note(settings, on: handle.group)
+    }
+
+    /// Makes the places in the kernel where limits are, for a container that does not run: nothing held, nothing bound.
+    private func prepare(_ handle: ContainerHandle) throws(KernelError) {
+        do throws(KernelError) {
+            try handle.group.create()
+            _ = try beancounters?.take(handle.ctid, depth: handle.group.depth)
+        } catch {
+            try? clear(handle)
+            throw error
+        }
     }
 
     private func start(_ handle: ContainerHandle, _ desired: DesiredContainer, idBase: UInt32) throws(KernelError) -> PidFD {
@@ -195,18 +263,24 @@ public struct IsolationCore: Sendable {
                     "start CT \(handle.ctid)", detail: "there is no root at \(root.path); give spec.template, or put a root there"
                 ).waitingForInput
             }
-            try handle.group.create()
             try handle.group.setLabel(Labels.name, Array(desired.name.utf8))
             try Labels.write(desired.start, to: handle.group)
             var start = ContainerStart(idBase: idBase, hostname: hostname, parameters: desired.start)
             start.oomScore = desired.wish.settings.first { $0.kernelName == OOMScore.name }?.kernelValue.number ?? 0
             // Without it, should it not answer: the next look tells.
             start.lxcfs = LxcfsFacet.isWanted(by: desired.wish) ? try? host.lxcfs?.mounts() : nil
+            func bound(_ name: String) -> Int64 {
+                desired.wish.settings.first { $0.kernelName == name }?.kernelValue.number ?? BarrierLimit.unlimited
+            }
+            start.report = beancounterReport
+            start.terminals = bound(TerminalFacet.kernelName)
+            start.sharedMemory = bound(SharedMemoryFacet.kernelName)
+            start.charging = handle.slot.flatMap { beancounters?.step(charging: $0, owner: idBase) }
             let process = try start.run(root: root, group: handle.group)
             Labels.note(desired.wish.settings.filter { $0.phase == .process }, on: handle.group)
             return process
         } catch {
-            try? clear(handle.group)
+            try? clear(handle)
             throw error
         }
     }
@@ -214,16 +288,22 @@ public struct IsolationCore: Sendable {
     /// Asks process 1 to stop in its own way, waits, kills what is left, and takes the control group away.
     private func stop(_ handle: ContainerHandle, timeout: Duration) throws(KernelError) {
         if let process = handle.process { _ = try Halt.ask(process, timeout: timeout) }
-        try clear(handle.group)
+        try clear(handle)
     }
 
-    private func clear(_ group: ControlGroup) throws(KernelError) {
-        guard group.exists else { return }
+    private func clear(_ handle: ContainerHandle) throws(KernelError) {
+        let group = handle.group
+        // Last, since who is not in the kernel any more has no place in the table either.
+        guard group.exists else {
+            try beancounters?.release(handle.ctid)
+            return
+        }
         try group.killAll()
         guard try group.waitUntilEmpty(deadline: .now + .seconds(30)) else {
             throw KernelError("stop the processes of control group \(group.name)", detail: "some are there 30 s after SIGKILL")
         }
         try group.remove()
+        try beancounters?.release(handle.ctid)
     }
 }
 

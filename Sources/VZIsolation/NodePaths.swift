@@ -8,10 +8,16 @@ public struct NodePaths: Equatable, Sendable {
     public var run: String
     /// The name of our control group at the top of each hierarchy.
     public var controlGroup: String
+    /// Where the programs that count beancounters are pinned; nodes may share it.
+    public var bpf: String
     /// Where lxcfs is mounted.
     public var lxcfs: String
 
-    public init(manifests: [String], state: String, run: String, controlGroup: String, lxcfs: String = "/var/lib/lxcfs") {
+    /// - Parameter bpf: `nil`: below `run`.
+    public init(
+        manifests: [String], state: String, run: String, controlGroup: String, bpf: String? = nil, lxcfs: String = "/var/lib/lxcfs"
+    ) {
+        self.bpf = bpf ?? run + "/bpf"
         self.manifests = manifests
         self.state = state
         self.run = run
@@ -37,12 +43,13 @@ public struct NodePaths: Equatable, Sendable {
 
 extension NodePaths {
     /// The standard paths, but for what the environment says: `VZ_CONFIG_DIR` (one directory, or several with colons between, low to
-    /// high priority), `VZ_STATE_DIR`, `VZ_RUN_DIR`, `VZ_CGROUP`, `VZ_LXCFS`.
+    /// high priority), `VZ_STATE_DIR`, `VZ_RUN_DIR`, `VZ_CGROUP`, `VZ_BPF_DIR`, `VZ_LXCFS`.
     public init(environment: [String: String]) {
         self = .standard
         if let value = environment["VZ_CONFIG_DIR"], !value.isEmpty { manifests = value.split(separator: ":").map(String.init) }
         if let value = environment["VZ_STATE_DIR"], !value.isEmpty { state = value }
-        if let value = environment["VZ_RUN_DIR"], !value.isEmpty { run = value }
+        if let value = environment["VZ_RUN_DIR"], !value.isEmpty { (run, bpf) = (value, value + "/bpf") }
+        if let value = environment["VZ_BPF_DIR"], !value.isEmpty { bpf = value }
         if let value = environment["VZ_CGROUP"], !value.isEmpty { controlGroup = value }
         if let value = environment["VZ_LXCFS"], !value.isEmpty { lxcfs = value }
     }

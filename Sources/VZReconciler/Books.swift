@@ -120,7 +120,21 @@ public final class Books: Accounts {
         for change in plan?.changes ?? [] {
             if let held = change.held { note(record, .warning, "Held", "\(change.subject) → \(change.after): \(held)") }
         }
+        tellRefusals(outcome)
         write(facts(of: outcome))
+    }
+
+    /// What was refused since it was told last. A program that fails for a limit rarely says for which.
+    private func tellRefusals(_ outcome: Outcome) {
+        guard let status, !outcome.refusals.isEmpty else { return }
+        let record = outcome.target.record
+        let known = state.withLock { $0.facts[record.ctid]?.failures } ?? status.failures(of: record.ctid)
+        for (name, text) in outcome.refusals.sorted(by: { $0.key < $1.key }) {
+            let (count, before) = (outcome.failures[name] ?? 0, known[name] ?? 0)
+            // Less than before: it was started anew.
+            let more = count >= before ? count - before : count
+            if more > 0 { note(record, .warning, "LimitHit", "\(name): \(more) refused; \(text)") }
+        }
     }
 
     /// A failure is told each time: there is longer and longer between two.

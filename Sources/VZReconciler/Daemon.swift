@@ -42,7 +42,8 @@ public struct Daemon: Sendable {
             throw Refusal(message: "another vzd runs on \(paths.run)\(holder)", code: 75)
         }
         let watcher = DirectoryWatcher(paths: paths.manifests)
-        let node = try Node(paths: paths, patience: .seconds(1))
+        let node = try Node(paths: paths, patience: .seconds(1), replacing: true)
+        try node.core.forgetEndedBeancounters()
         if try node.noteBoot() { try node.keepDown() }
         let manager = ServiceManager(log: log)
         ServiceManager.hideFromChildren()

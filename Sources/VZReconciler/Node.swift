@@ -28,8 +28,9 @@ public final class Node: Sendable {
     ///   - preparing: makes our control group, the stores and the place for locks. Without it the node can only be looked at, and nothing
     ///     is opened for writing, made, removed or renamed; what is missing is empty.
     ///   - patience: how long a manifest must have been gone, and nothing else have changed, before it counts as removed.
-    public init(paths: NodePaths, preparing: Bool = true, patience: Duration = .zero) throws {
-        core = try IsolationCore(paths: paths, preparing: preparing)
+    ///   - replacing: has programs in the kernel that are of another version replaced by ours.
+    public init(paths: NodePaths, preparing: Bool = true, patience: Duration = .zero, replacing: Bool = false) throws {
+        core = try IsolationCore(paths: paths, preparing: preparing, replacing: replacing)
         directory = ManifestDirectory(paths: paths.manifests)
         func store(_ path: String) throws(StoreError) -> HostStore {
             preparing ? try HostStore(directory: path) : try HostStore(reading: path)

@@ -28,6 +28,8 @@ struct Outcome: Sendable {
     var rootExists = false
     /// Failure counters of the container's limits, by what they limit.
     var failures: [String: Int64] = [:]
+    /// Of those that were met: what was refused, and what programs saw.
+    var refusals: [String: String] = [:]
     /// How many times in a row its init ended soon after its start.
     var crashes = 0
 
@@ -83,7 +85,7 @@ extension Node {
             outcome.plan = plan
             outcome.isRunning = process?.isRunning ?? false
             outcome.process = outcome.isRunning ? process?.pid : nil
-            if outcome.isRunning { outcome.failures = failures(of: target.record.ctid) }
+            if outcome.isRunning { note(refusals: &outcome) }
             return (plan, process)
         } catch {
             outcome.error = "\(error)"
@@ -104,10 +106,17 @@ extension Node {
         try converge(target, manner, for: "", in: books)
     }
 
-    /// How often a container met its limits since its start.
+    /// How often a container met its limits since its start, by the names of the beancounters.
     func failures(of ctid: ContainerID) -> [String: Int64] {
-        guard let group = try? core.group(of: ctid) else { return [:] }
-        return (try? group.failures()) ?? [:]
+        Dictionary(uniqueKeysWithValues: core.refusals(of: ctid).map { ($0.key.rawValue, $0.value) })
+    }
+
+    private func note(refusals outcome: inout Outcome) {
+        let ctid = outcome.target.record.ctid
+        for (beancounter, count) in core.refusals(of: ctid) {
+            outcome.failures[beancounter.rawValue] = count
+            if count > 0 { outcome.refusals[beancounter.rawValue] = core.refusalText(of: beancounter, ctid) }
+        }
     }
 
     /// The changes of one convergence, as they are made.

@@ -23,7 +23,7 @@ struct VZCtl: ParsableCommand {
             """,
         subcommands: [
             Validate.self, Fmt.self, Schema.self, Explain.self, PlanCommand.self, Apply.self, Drift.self, Diff.self, List.self,
-            Show.self, Status.self, Events.self, History.self, Wait.self,
+            Show.self, Status.self, UBC.self, Events.self, History.self, Wait.self,
             Start.self, Stop.self, Restart.self, Hold.self, Release.self, Acknowledge.self, SetCommand.self, Confirm.self,
             Shutdown.self, TrashCommand.self,
             Exec.self, Enter.self, TemplateCommand.self, Import.self, Export.self, CapacityCommand.self, DoctorCommand.self,

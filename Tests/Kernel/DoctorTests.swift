@@ -5,6 +5,12 @@ import Testing
 
 /// What `vzctl doctor` says of a host.
 @Suite(.enabled(if: mayUseControlGroups)) struct DoctorTests {
+    /// All that a beancounter needs.
+    private static let programs: Set<String> = [
+        "file_alloc_security", "socket_post_create", "file_lock", "after_posix_lock", "task_kill", "before_vm_enough_memory",
+        "after_mlock", "socket_sendmsg", "socket_sock_rcv_skb", "task_alloc", "user_beancounters",
+    ]
+
     private func facts(_ change: (inout HostFacts) -> Void = { _ in }) throws -> HostFacts {
         var host = HostCapabilities(try ControlGroupTree.discover())
         let disk = BlockDevice(number: "254:0", name: "vda", scheduler: "mq-deadline")
@@ -14,7 +20,7 @@ import Testing
             capabilities: host, controlGroups: "v2", kernel: "6.1.0-56-amd64", stateDirectory: "/var/lib/vz",
             stateMount: MountEntry(mountPoint: "/", type: "ext4", source: "/dev/vda", options: ["rw", "prjquota"]))
         facts.swap = .zram
-        facts.securityModules = ["landlock", "bpf"]
+        facts.capabilities.beancounters = BeancounterSupport(tier: .lsm, programs: Self.programs)
         facts.criu = "/usr/sbin/criu"
         facts.capabilities.lxcfs = LxcfsService(directory: "/var/lib/lxcfs", device: "0:41")
         facts.lxcfsArguments = ["/usr/bin/lxcfs", "-l", "--enable-cfs", "/var/lib/lxcfs"]
@@ -33,8 +39,8 @@ import Testing
         ("quota", { $0.stateMount?.options = ["rw"] }, ["project quota"]),
         ("disk swap", { $0.swap = .disk }, ["swap above ram"]), ("swap to be made", { $0.swap = .onDemand }, []),
         ("no swap", { $0.swap = .none }, ["swap above ram"]),
-        ("lsm", { $0.securityModules = ["landlock"] }, ["BPF LSM"]),
-        ("lsm unseen", { $0.securityModules = nil }, ["BPF LSM"]),
+        ("one program", { $0.capabilities.beancounters.programs.remove("file_lock") }, ["beancounters.numflock"]),
+        ("groups", { $0.capabilities.beancounters.tier = .groups }, ["BPF programs"]),
         ("criu", { $0.criu = nil }, ["criu"]),
         (
             "lxcfs",

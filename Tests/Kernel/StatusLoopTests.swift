@@ -86,7 +86,10 @@ import Testing
             let daemon = try node.vzd("--interval", "1")
             try see(node, daemon, "it runs") { $0.isConverged }
             _ = try node.sh("for i in 1 2 3 4 5 6 7 8; do sleep 100 & done; true")
-            try see(node, daemon, "the limit is told") { $0.isTrue(.limitHit) && $0[.limitHit]?.message.contains("pids") == true }
+            try see(node, daemon, "the limit is told") {
+                $0.isTrue(.limitHit) && $0[.limitHit]?.message.contains("numproc") == true
+            }
+            #expect(daemon.log.contains("numproc: ") && daemon.log.contains("programs inside saw EAGAIN"), "\(daemon.log)")
         }
     }
 

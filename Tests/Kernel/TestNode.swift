@@ -22,7 +22,7 @@ final class TestNode {
         directory = "\(TestPlace.directory)/\(name)"
         paths = NodePaths(
             manifests: ["\(directory)/config"], state: "\(directory)/state", run: "\(directory)/run", controlGroup: name,
-            lxcfs: "\(directory)/lxcfs")
+            bpf: TestPlace.programsInKernel, lxcfs: "\(directory)/lxcfs")
         tree = try ControlGroupTree.discover(parent: name)
         for path in ["\(directory)/config", paths.state, paths.run] { try Descriptor.makeDirectories(path) }
         if sharedTemplates, symlink(try Self.templates.get(), paths.templates) != 0 {
@@ -30,7 +30,7 @@ final class TestNode {
         }
     }
 
-    private static let templates = Result {
+    static let templates = Result {
         let store = TemplateStore(directory: "\(TestPlace.directory)/\(ControlGroupTestNames.next())")
         TestPlace.removeAtExit(store.directory)
         try store.createBusybox("busybox")
@@ -135,6 +135,7 @@ final class TestNode {
         variables["VZ_RUN_DIR"] = paths.run
         variables["VZ_CGROUP"] = paths.controlGroup
         variables["VZ_LXCFS"] = paths.lxcfs
+        variables["VZ_BPF_DIR"] = paths.bpf
         return variables
     }
 
@@ -182,8 +183,10 @@ final class TestNode {
             guard (try? tree.ioCostDevices())?.contains(disk.number) == true else { continue }
             #expect(throws: Never.self) { try tree.disableIOCost(on: disk) }
         }
+        let core = opened?.core
         opened = nil
         cleanUpControlGroups(tree)
+        #expect(throws: Never.self) { try core?.forgetEndedBeancounters() }
         let name = paths.controlGroup
         TestPlace.wait(
             "processes of \(name) end", until: { Self.processes(of: name).isEmpty }, note: { "\(Self.processes(of: name))" })

@@ -131,6 +131,13 @@ enum TestPlace {
         }
     }
 
+    /// Where the programs that count beancounters are pinned: one set for all nodes of this process, and gone with it.
+    static let programsInKernel: String = {
+        let path = directory + "/bpf"
+        atexit { try? BPFFileSystem.unmount(TestPlace.directory + "/bpf") }
+        return path
+    }()
+
     /// Whether this is the test bed's virtual machine, where starting a program takes 50 times as long.
     static let isVirtualMachine = getenv("VZ_TEST_VM") != nil
 

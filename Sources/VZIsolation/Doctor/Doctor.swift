@@ -1,10 +1,12 @@
 internal import VZKernel
+internal import VZModel
 
 /// What a host can do and cannot. Pure.
 public enum Doctor {
     public static func findings(_ host: HostFacts) -> [Finding] {
         [kernel(host), controlGroups(host)] + settings(host.capabilities) + [sharing(host.capabilities), limits(host.capabilities)]
-            + [idMap(host), quota(host), swap(host), bpf(host), criu(host), lxcfs(host)]
+            + [idMap(host), quota(host), swap(host), programs(host.capabilities)] + beancounters(host.capabilities)
+            + [criu(host), lxcfs(host)]
     }
 
     static func isAtLeast(_ wanted: (Int, Int), _ release: String) -> Bool {
@@ -112,17 +114,35 @@ public enum Doctor {
         return .missing("swap above ram", host.swap.description, host.swap.consequence, mend: mend)
     }
 
-    private static func bpf(_ host: HostFacts) -> Finding {
-        guard let modules = host.securityModules else {
+    private static func programs(_ host: HostCapabilities) -> Finding {
+        let support = host.beancounters
+        let (subject, found) = ("BPF programs", "tier \(support.tier.description)")
+        switch support.tier {
+        case .lsm, .modifyReturn: return .fine(subject, found)
+        case .groups:
             return .missing(
-                "BPF LSM", "/sys/kernel/security/lsm cannot be read",
-                "it is not known whether programs of the BPF LSM can be attached",
-                mend: "mount -t securityfs securityfs /sys/kernel/security, and look as root")
+                subject, found, "what only programs at security hooks can refuse is not refused",
+                mend: "boot a kernel with CONFIG_BPF_LSM that is not locked down")
+        case .none:
+            return .missing(
+                subject, support.problem.map { "\(found): \($0)" } ?? found,
+                "beancounters that the kernel has no controller for are neither counted nor held",
+                mend: "start vzd as root, on a kernel with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF; apt-get install libbpf1")
         }
-        if modules.contains("bpf") { return .fine("BPF LSM", modules.joined(separator: ",")) }
-        return .missing(
-            "BPF LSM", modules.joined(separator: ","), "what only the BPF LSM can refuse is not refused",
-            mend: "boot with lsm=\((modules + ["bpf"]).joined(separator: ",")), on a kernel with CONFIG_BPF_LSM")
+    }
+
+    /// Those that nothing above speaks of.
+    private static func beancounters(_ host: HostCapabilities) -> [Finding] {
+        Beancounter.allCases.filter { ![.numproc, .physpages, .swappages].contains($0) }.map { beancounter in
+            let subject = "beancounters.\(beancounter.rawValue)"
+            let done = host.enforcement(of: beancounter)
+            let found = done.mechanism.isEmpty ? done.word : "\(done.word): \(done.mechanism)"
+            if done.isEnforced { return .fine(subject, found) }
+            let reason = host.reasonNotEnforced(beancounter).split(separator: ";", maxSplits: 1)
+            return .missing(
+                subject, found, reason.first.map(String.init) ?? found,
+                mend: reason.count > 1 ? String(reason[1].drop { $0 == " " }) : "do without it")
+        }
     }
 
     private static func criu(_ host: HostFacts) -> Finding {

@@ -12,8 +12,6 @@ public struct HostFacts: Equatable, Sendable {
     public var stateMount: MountEntry?
     /// What swap above ram goes to.
     public var swap = VSwapMechanism.none
-    /// The security modules in force; `nil` when they cannot be seen.
-    public var securityModules: [String]?
     public var criu: String?
     /// The arguments of the lxcfs that runs; `nil` when that is not known.
     public var lxcfsArguments: [String]?
@@ -36,7 +34,6 @@ public struct HostFacts: Equatable, Sendable {
             kernel: try KernelFile.read("/proc/sys/kernel/osrelease"), stateDirectory: core.paths.state,
             stateMount: mounts.holding(state))
         swap = VSwapMechanism.ofThisHost(VSwap(controlGroup: core.tree.parent))
-        securityModules = (try? KernelFile.read("/sys/kernel/security/lsm"))?.split(separator: ",").map(String.init)
         criu = Self.program("criu")
         lxcfsArguments = core.host.lxcfs?.device == nil ? nil : Self.arguments(of: "lxcfs", serving: core.paths.lxcfs)
     }

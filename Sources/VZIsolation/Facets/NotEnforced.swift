@@ -26,35 +26,13 @@ struct NotEnforced: Facet {
             ("state", spec.state == .suspended ? "suspended" : nil),
             ("nameserver", text(spec.nameserver)),
             ("searchdomain", text(spec.searchdomain)),
-            ("vm_overcommit", spec.vmOvercommit.flatMap { $0 == 0 ? nil : "\($0)" }),
             ("layout", spec.layout == .dir ? nil : spec.layout.rawValue),
-            ("diskspace", spec.diskspace.map(text)),
-            ("diskinodes", spec.diskinodes.map(text)),
+            ("diskspace", spec.diskspace?.text),
+            ("diskinodes", spec.diskinodes?.text),
             ("quotatime", spec.quotatime == 0 ? nil : "\(spec.quotatime)s"),
             ("quotaugidlimit", spec.quotaugidlimit == 0 ? nil : "\(spec.quotaugidlimit)"),
         ]
-        return settings.compactMap { field, value in value.map { (field, $0) } } + beancounters(of: spec) + lists(of: spec)
-    }
-
-    /// Those that no facet answers for. What is unlimited asks for nothing.
-    private static func beancounters(of spec: ContainerSpec) -> [Wanted] {
-        Beancounter.allCases.compactMap { beancounter in
-            guard !enforced.contains(beancounter), let bounds = spec.beancounters[beancounter], !isFree(bounds, beancounter) else {
-                return nil
-            }
-            return ("beancounters.\(beancounter.rawValue)", text(bounds))
-        }
-    }
-
-    private static let enforced: Set<Beancounter> = [.numproc, .vmguarpages, .oomguarpages]
-
-    private static func isFree(_ bounds: BarrierLimit, _ beancounter: Beancounter) -> Bool {
-        switch beancounter.shape {
-        // No guarantee; no limit.
-        case .guarantee: bounds.barrier == 0
-        case .limitOnly: bounds.limit == BarrierLimit.unlimited
-        case .equal, .ordered: bounds == BarrierLimit(both: BarrierLimit.unlimited)
-        }
+        return settings.compactMap { field, value in value.map { (field, $0) } } + lists(of: spec)
     }
 
     private static func lists(of spec: ContainerSpec) -> [Wanted] {
@@ -77,10 +55,5 @@ struct NotEnforced: Facet {
         case .list(let list): list.joined(separator: " ")
         case nil: nil
         }
-    }
-
-    private static func text(_ bounds: BarrierLimit) -> String {
-        func number(_ value: Int64) -> String { value == BarrierLimit.unlimited ? "unlimited" : String(value) }
-        return bounds.barrier == bounds.limit ? number(bounds.limit) : "\(number(bounds.barrier)):\(number(bounds.limit))"
     }
 }

@@ -71,6 +71,12 @@ public final class StatusDirectory: Sendable {
         }
     }
 
+    /// The failure counters that the container's status has, perhaps of an earlier vzd.
+    func failures(of ctid: ContainerID) -> [String: Int64] {
+        let known = state.withLock { $0.known[ctid]?.status } ?? StatusReader(path).status(of: ctid)
+        return known?.limits.mapValues(\.failures) ?? [:]
+    }
+
     /// Forgets all containers but these, and removes their files: of a container that is gone nothing is told.
     public func keep(only ctids: Set<ContainerID>) {
         state.withLock { state in

@@ -52,6 +52,7 @@ struct GuaranteeFacet: Facet {
                 if setting.field == Self.survival { guarantee.min = setting.kernelValue.number }
             }
             try container.group.setMemoryGuarantee(guarantee)
+            container.slot?.note(low: guarantee.low, min: guarantee.min)
         }
         if let score = settings.last(where: { $0.kernelName == OOMScore.name })?.kernelValue.number,
             let process = container.process,

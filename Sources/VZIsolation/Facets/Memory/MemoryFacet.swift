@@ -46,6 +46,7 @@ struct MemoryFacet: Facet {
             }
         }
         try container.group.setMemory(max: limits.max, swap: limits.swap)
+        container.slot?.note(memory: limits.max, swap: limits.swap)
     }
 
     /// A size as people write it: the largest unit that leaves it whole.

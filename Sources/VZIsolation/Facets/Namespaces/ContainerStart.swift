@@ -1,4 +1,5 @@
 public import VZKernel
+internal import VZModel
 public import VZPlan
 
 /// The start of a container's process 1 in namespaces of its own.
@@ -12,6 +13,13 @@ public struct ContainerStart: Sendable {
     public var oomScore: Int64 = 0
     /// What covers each of `LxcfsFile.all`; `nil`: nothing, the container sees the kernel's own files.
     var lxcfs: [MountTree]?
+    /// How many pseudo-terminals there may be, and pages of shared memory.
+    var terminals = BarrierLimit.unlimited
+    var sharedMemory = BarrierLimit.unlimited
+    /// A file of the host's that the container sees as /run/user_beancounters.
+    var report: String?
+    /// Has what the container opens from its first instant on charged to it.
+    var charging: Step?
 
     public init(idBase: UInt32, hostname: String, parameters: StartParameters) {
         self.idBase = idBase
@@ -35,12 +43,14 @@ public struct ContainerStart: Sendable {
         let tree = try MountTree(cloning: directory)
         // Device nodes that a template or a container brought along mean nothing.
         try tree.set(.noDevices)
-        let devices = try ContainerDevices(base: idBase)
+        let devices = try ContainerDevices(base: idBase, terminals: terminals, sharedMemory: sharedMemory)
         let capabilities = try Capabilities(DefaultCapabilities.names)
+        let runtime = try RuntimeDirectory(for: directory, base: idBase, report: report)
         let process = try Launcher.launch(
             outer: outer(directory: directory, tree: tree, group: try group.openUnifiedDirectory()),
             inner: inner(
-                tree: tree, devices: devices, capabilities: capabilities, groups: try group.openTasksForJoining(unified: false)))
+                tree: tree, devices: devices, runtime: runtime, capabilities: capabilities,
+                groups: try group.openTasksForJoining(unified: false)))
         // Only now: before its exec the new process shares our memory, and what is set for one is set for all who share it.
         if let ours = OOMScore.own { try? OOMScore.change(from: ours, to: oomScore, in: group) }
         return process
@@ -54,12 +64,17 @@ public struct ContainerStart: Sendable {
         return [.changeDirectory(directory), .setEffectiveIDs(idBase)]
             + [.clone([.user, .mount, .pid, .network, .uts, .ipc], asChildOfCaller: false, into: group), .setEffectiveIDs(0)]
             + [.writeProc(name: "uid_map", text: map), .writeProc(name: "gid_map", text: map)]
-            + [.idMap(tree), .release, .awaitExec]
+            + [.idMap(tree)] + [charging].compactMap { $0 } + sharedMemoryBound + [.release, .awaitExec]
+    }
+
+    private var sharedMemoryBound: [Step] {
+        sharedMemory == BarrierLimit.unlimited
+            ? [] : [.ipcControl("/proc/sys/kernel/shmall", SharedMemoryFacet.text(sharedMemory), root: idBase)]
     }
 
     /// - Parameter groups: opened by us, which is what the kernel goes by.
     private func inner(
-        tree: MountTree, devices: ContainerDevices, capabilities: Capabilities, groups: [Descriptor]
+        tree: MountTree, devices: ContainerDevices, runtime: RuntimeDirectory?, capabilities: Capabilities, groups: [Descriptor]
     ) -> [Step] {
         let plain: MountTree.Attributes = [.noSetuid, .noDevices, .noExec]
         return [.awaitRelease] + groups.map(Step.joinGroup) + [
@@ -70,8 +85,9 @@ public struct ContainerStart: Sendable {
             .attach(devices.dev, at: "dev", below: tree),
             .attach(devices.pts, at: "dev/pts", below: tree),
             .attach(devices.shm, at: "dev/shm", below: tree),
+        ] + (runtime?.steps(below: tree) ?? []) + [
             // While the host's /proc and /sys are still there: the kernel lets a user namespace mount its own only beside full ones.
-            .mountNew(type: "proc", options: [], attributes: plain, at: "proc", below: tree, entering: true),
+            .mountNew(type: "proc", options: [], attributes: plain, at: "proc", below: tree, entering: true)
         ] + covers(of: "proc") + [
             .mountNew(type: "sysfs", options: [], attributes: plain.union(.readOnly), at: "sys", below: tree, entering: true)
         ] + covers(of: "sysfs") + [

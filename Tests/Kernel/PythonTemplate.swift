@@ -1,0 +1,111 @@
+import Glibc
+import Testing
+
+@testable import VZIsolation
+@testable import VZKernel
+@testable import VZModel
+@testable import VZReconciler
+
+/// A template with Debian's python3 beside busybox, and a container whose process 1 does what a test tells it: one process for a whole
+/// test, since starting programs is slow in the virtual machine.
+enum PythonTemplate {
+    /// Adds the template `python` to those in `directory`, where `busybox` is.
+    static func make(in directory: String) throws {
+        let root = "\(directory)/python"
+        try Command.run(["cp", "-a", "\(directory)/busybox", root])
+        let answer = try Command.run(["/usr/bin/python3", "-S", "-E", "-c", copier, root])
+        guard answer.contains("done") else { throw KernelError("make the template python", detail: answer) }
+        try TestFile.write(agent, to: "\(root)/agent.py")
+    }
+
+    /// Copies the interpreter, the modules that `agent` imports, and the libraries of both, to the places where they were.
+    private static let copier = """
+        import ctypes, errno, fcntl, mmap, os, re, select, signal, socket, struct, sys, time, traceback
+        import shutil, subprocess
+        to = sys.argv[1]
+        needed = {os.path.realpath('/usr/bin/python3'), '/usr/bin/python3'}
+        for module in list(sys.modules.values()):
+            file = getattr(module, '__file__', None)
+            if file: needed.add(file)
+        for name in os.listdir(os.path.dirname(os.__file__) + '/encodings'):
+            if name.endswith('.py'): needed.add(os.path.dirname(os.__file__) + '/encodings/' + name)
+        for file in list(needed):
+            if file.endswith('.so') or file.startswith('/usr/bin'):
+                text = subprocess.run(['ldd', file], capture_output=True, text=True).stdout
+                needed.update(re.findall(r'(/[^ ]+) \\(0x', text))
+        for file in needed:
+            os.makedirs(to + os.path.dirname(file), exist_ok=True)
+            shutil.copyfile(file, to + file)
+            shutil.copymode(file, to + file)
+        print('done')
+        """
+
+    /// Executes the texts that come as /tmp/ask-N, one after another, and answers what they put into `answer` in /tmp/answer-N.
+    private static let agent = """
+        import ctypes, errno, fcntl, mmap, os, select, signal, socket, struct, time, traceback
+        held = []
+        def attempt(count, one):
+            # How many there were, and what the program saw of the first that was refused.
+            got = []
+            held.append(got)
+            try:
+                for i in range(count): got.append(one(i))
+                return '%d all' % len(got)
+            except OSError as e: return '%d %s' % (len(got), errno.errorcode[e.errno])
+            except MemoryError: return '%d ENOMEM' % len(got)
+        def drop():
+            for got in held:
+                for one in got:
+                    if isinstance(one, int): os.close(one)
+                    elif hasattr(one, 'close'): one.close()
+            held.clear()
+        number = 0
+        while True:
+            number += 1
+            while not os.path.exists('/tmp/ask-%d' % number): time.sleep(0.003)
+            answer = ''
+            try: exec(open('/tmp/ask-%d' % number).read())
+            except BaseException: answer = traceback.format_exc()
+            with open('/tmp/answer.new', 'w') as file: file.write(str(answer))
+            os.rename('/tmp/answer.new', '/tmp/answer-%d' % number)
+        """
+}
+
+/// A container that runs the agent of `PythonTemplate`.
+final class PythonContainer {
+    let node: TestNode
+    let ctid: Int
+    private var number = 0
+
+    init(_ node: TestNode, _ name: String, _ ctid: Int, _ spec: String) throws {
+        (self.node, self.ctid) = (node, ctid)
+        try declare(name, spec)
+        try node.apply()
+        // It answers once it is there.
+        #expect(try ask("answer = 1 + 1") == "2")
+    }
+
+    func declare(_ name: String, _ spec: String) throws {
+        try node.declare(name, "ctid: \(ctid)\ntemplate: python\ninit: [/usr/bin/python3, -S, -E, -u, /agent.py]\n" + spec)
+    }
+
+    /// What the agent answers to a text in Python that sets `answer`.
+    func ask(_ text: String) throws -> String {
+        number += 1
+        try TestFile.write(text, to: "\(node.root(ctid))/tmp/ask-\(number)")
+        let answer = "\(node.root(ctid))/tmp/answer-\(number)"
+        TestPlace.wait("an answer to \(text)", until: { TestFile.exists(answer) })
+        return try TestFile.read(answer)
+    }
+
+    func state(_ beancounter: Beancounter) throws -> BeancounterState {
+        let core = try node.node().core
+        core.sampleBeancounters()
+        let rows = core.beancounters(of: try node.observe(ctid).handle)
+        return try #require(rows.first { $0.beancounter == beancounter }).state
+    }
+
+    func enforcement(_ beancounter: Beancounter) throws -> BeancounterSupport.Enforcement {
+        try node.node().core.host.enforcement(of: beancounter)
+    }
+}

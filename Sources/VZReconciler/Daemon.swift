@@ -29,6 +29,10 @@ public struct Daemon: Sendable {
 
     public let services: [any Service]
 
+    /// Has SIGHUP, SIGTERM and SIGINT wait until the services take them: whoever finds the lock taken may send one before they do. To be
+    /// called first of all.
+    public static func postponeSignals() { OwnProcess.postpone([SIGHUP, SIGTERM, SIGINT]) }
+
     /// Takes the node's lock and opens its stores.
     /// - Throws: `Refusal`, `KernelError`, `StoreError`.
     public init(options: Options, log: Logger) throws {
@@ -95,7 +99,10 @@ private struct HangupService: Service {
     let books: Books
 
     func run() async throws {
-        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
+        let hangups = await UnixSignalsSequence(trapping: .sighup)
+        // The others are expected since before the services began.
+        OwnProcess.resendPostponed()
+        for await _ in hangups.cancelOnGracefulShutdown() {
             books.reloading()
             watcher.lookAgain()
             reconciler.look(everything: true)

@@ -47,7 +47,7 @@ public struct Daemon: Sendable {
         }
         let watcher = DirectoryWatcher(paths: paths.manifests)
         let node = try Node(paths: paths, patience: .seconds(1))
-        if try node.noteBoot() { try node.keepDown() }
+        node.noteBoot()
         let manager = ServiceManager(log: log)
         ServiceManager.hideFromChildren()
         let books = Books(paths: paths, actor: "vzd", log: log, manager: manager)

@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -176,3 +177,20 @@ int vz_poll_wait(int poll, int *ready, int count) {
 }
 
 void vz_use_one_heap(void) { mallopt(M_ARENA_MAX, 1); }
+
+static volatile sig_atomic_t postponed[NSIG];
+
+static void postpone(int signal) { postponed[signal] = 1; }
+
+void vz_postpone_signal(int signal) {
+    struct sigaction action = {.sa_handler = postpone, .sa_flags = SA_RESTART};
+    sigaction(signal, &action, NULL);
+}
+
+void vz_resend_postponed(void) {
+    for (int signal = 1; signal < NSIG; signal++) {
+        if (!postponed[signal]) continue;
+        postponed[signal] = 0;
+        kill(getpid(), signal);
+    }
+}

@@ -19,6 +19,26 @@ public struct ContainerRoot: Sendable {
         return lstat(path, &info) == 0
     }
 
+    /// The container whose root this is, and the template that it was made from, as far as they are known: kept on the directory itself,
+    /// so that the root is not taken for another container's when the record of its own is lost.
+    public var labels: (name: String?, template: String?) {
+        guard let directory = try? Descriptor.open(home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) else { return (nil, nil) }
+        func text(_ key: String) -> String? {
+            let bytes = (try? directory.label(key, of: home)).flatMap { $0 }
+            return bytes.flatMap { Labels.unsealed(key, $0) }.map { String(decoding: $0, as: UTF8.self) }
+        }
+        return (text(Labels.name), text(Labels.template))
+    }
+
+    /// Best effort: a file system without extended attributes has none, and a full one may have no room.
+    func note(name: String? = nil, template: String? = nil) {
+        guard let directory = try? Descriptor.open(home, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) else { return }
+        for (key, value) in [(Labels.name, name), (Labels.template, template)] {
+            guard let value = value.map({ Labels.sealed(key, Array($0.utf8)) }) else { continue }
+            if (try? directory.label(key, of: home)) != value { try? directory.setLabel(key, value, of: home) }
+        }
+    }
+
     /// Makes the root from a template, all or nothing.
     public func make(from template: String, in store: TemplateStore) throws(KernelError) {
         try Descriptor.makeDirectories(home)
@@ -26,6 +46,7 @@ public struct ContainerRoot: Sendable {
         _ = try Command.run(["rm", "-rf", "--one-file-system", "--", new])  // of a start that was killed
         do throws(KernelError) {
             try store.unpack(template, to: new)
+            note(template: template)
             if rename(new, path) != 0 { throw KernelError("rename \(new) to \(path)", errno: errno) }
         } catch {
             _ = try? Command.run(["rm", "-rf", "--one-file-system", "--", new])

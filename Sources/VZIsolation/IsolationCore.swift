@@ -144,8 +144,18 @@ public struct IsolationCore: Sendable {
 
     /// The name under which the running container was started.
     public func name(of ctid: ContainerID) -> String? {
-        guard let group = try? tree.group(String(ctid.number)), let bytes = try? group.label(Labels.name) else { return nil }
-        return String(decoding: bytes, as: UTF8.self)
+        (try? tree.group(String(ctid.number))).flatMap(Labels.name)
+    }
+
+    /// The containers that have a root, or a place for one, on the disk; none when that cannot be seen.
+    public func homes() -> [ContainerID] {
+        let directory = try? Descriptor.open(paths.containers, O_RDONLY | O_DIRECTORY)
+        return ((try? directory?.names()) ?? []).compactMap { ContainerID(text: $0) }.sorted()
+    }
+
+    /// What the directory of a container's root tells of it.
+    public func rootLabels(of ctid: ContainerID) -> (name: String?, template: String?) {
+        ContainerRoot(ctid: ctid, paths: paths).labels
     }
 
     /// First host id of a running container, from its process 1's id map.
@@ -263,8 +273,8 @@ public struct IsolationCore: Sendable {
                     "start CT \(handle.ctid)", detail: "there is no root at \(root.path); give spec.template, or put a root there"
                 ).waitingForInput
             }
-            try handle.group.setLabel(Labels.name, Array(desired.name.utf8))
-            try Labels.write(desired.start, to: handle.group)
+            try Labels.write(desired.start, name: desired.name, to: handle.group)
+            root.note(name: desired.name)
             var start = ContainerStart(idBase: idBase, hostname: hostname, parameters: desired.start)
             start.oomScore = desired.wish.settings.first { $0.kernelName == OOMScore.name }?.kernelValue.number ?? 0
             // Without it, should it not answer: the next look tells.

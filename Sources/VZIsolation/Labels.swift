@@ -1,20 +1,41 @@
 internal import VZKernel
+internal import VZModel
 internal import VZPlan
 
 /// Facts about a running container that the kernel keeps for us, as extended attributes of its control group: they are there after a
 /// restart of ours, need no file, and die with the container.
 enum Labels {
     static let name = "name"
+    /// On the directory of a root, as the name is.
+    static let template = "template"
     private static let start = "start"
     private static let set = "set"
 
-    static func write(_ parameters: StartParameters, to group: ControlGroup) throws(KernelError) {
-        try group.setLabel(start, encode(parameters))
+    static func write(_ parameters: StartParameters, name: String, to group: ControlGroup) throws(KernelError) {
+        try group.setLabel(self.name, sealed(self.name, Array(name.utf8)))
+        try group.setLabel(start, sealed(start, encode(parameters)))
     }
 
-    static func startParameters(of group: ControlGroup) -> StartParameters? {
-        guard let bytes = try? group.label(start) else { return nil }
-        return decode(bytes)
+    static func startParameters(of group: ControlGroup) -> StartParameters? { bytes(start, of: group).flatMap(decode) }
+
+    static func name(of group: ControlGroup) -> String? { bytes(name, of: group).map { String(decoding: $0, as: UTF8.self) } }
+
+    private static func bytes(_ key: String, of group: ControlGroup) -> [UInt8]? {
+        (try? group.label(key)).flatMap { $0 }.flatMap { unsealed(key, $0) }
+    }
+
+    /// A label is not believed unless it is what was written: a digest of key and value goes before the value.
+    static func sealed(_ key: String, _ value: [UInt8]) -> [UInt8] {
+        var digest = Digest()
+        digest.add(part: key)
+        digest.add(part: value)
+        return Array(digest.text.utf8) + value
+    }
+
+    /// The value; `nil` when it is not what was written.
+    static func unsealed(_ key: String, _ bytes: [UInt8]) -> [UInt8]? {
+        let value = Array(bytes.dropFirst(16))
+        return sealed(key, value) == bytes ? value : nil
     }
 
     /// Adds to what we last wrote. Only the explanation of a change (drift or wanted) rests on it, so a loss is no failure.
@@ -26,11 +47,11 @@ enum Labels {
             known[units.field] = Int64(units.value).map(Setting.Value.number)
         }
         let lines = known.sorted { $0.key < $1.key }.map { "\($0.key)\0\(text($0.value))\0" }
-        try? group.setLabel(set, Array(lines.joined().utf8))
+        try? group.setLabel(set, sealed(set, Array(lines.joined().utf8)))
     }
 
     static func lastSet(on group: ControlGroup) -> [String: Setting.Value] {
-        guard let bytes = try? group.label(set) else { return [:] }
+        guard let bytes = bytes(set, of: group) else { return [:] }
         let parts = strings(bytes)
         var known: [String: Setting.Value] = [:]
         for i in stride(from: 0, to: parts.count - 1, by: 2) { known[parts[i]] = value(parts[i + 1]) }

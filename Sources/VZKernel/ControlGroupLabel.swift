@@ -8,26 +8,13 @@ extension ControlGroup {
     /// - Parameter key: 1…200 bytes, no zero.
     /// - Throws: `ENOENT` when the group is not there; `E2BIG` above 64 KiB.
     public func setLabel(_ key: String, _ value: [UInt8]) throws(KernelError) {
-        let directory = try labelled()
-        if vz_fsetxattr(directory.raw, "trusted.vz.\(key)", value, value.count) < 0 {
-            throw KernelError("set label \"\(key)\" of cgroup /\(path)", errno: errno)
-        }
+        try labelled().setLabel(key, value, of: "cgroup /\(path)")
     }
 
     /// The label's value, `nil` when it was never set.
     /// - Throws: `ENOENT` when the group is not there.
     public func label(_ key: String) throws(KernelError) -> [UInt8]? {
-        let directory = try labelled()
-        var value = [UInt8](repeating: 0, count: 256)
-        while true {
-            let size = vz_fgetxattr(directory.raw, "trusted.vz.\(key)", &value, value.count)
-            if size >= 0 { return Array(value.prefix(size)) }
-            switch errno {
-            case ENODATA: return nil
-            case ERANGE where value.count < 1 << 16: value = [UInt8](repeating: 0, count: 1 << 16)
-            default: throw KernelError("read label \"\(key)\" of cgroup /\(path)", errno: errno)
-            }
-        }
+        try labelled().label(key, of: "cgroup /\(path)")
     }
 
     /// Labels are in one hierarchy: that of `pids`, else the unified one, else the first.
@@ -39,5 +26,31 @@ extension ControlGroup {
             throw KernelError("open cgroup /\(path) in \(hierarchy.name)", errno: ENOENT, detail: "there is no such group")
         }
         return directory
+    }
+}
+
+/// Facts about a directory, kept on it in the same way.
+extension Descriptor {
+    /// Sets a label, or replaces it.
+    /// - Parameter what: what carries it, for messages.
+    /// - Throws: `KernelError`; `EOPNOTSUPP` on a file system without extended attributes, `ENOSPC` when it has no room for it.
+    public func setLabel(_ key: String, _ value: [UInt8], of what: String) throws(KernelError) {
+        if vz_fsetxattr(raw, "trusted.vz.\(key)", value, value.count) < 0 {
+            throw KernelError("set label \"\(key)\" of \(what)", errno: errno)
+        }
+    }
+
+    /// The label's value, `nil` when it was never set.
+    public func label(_ key: String, of what: String) throws(KernelError) -> [UInt8]? {
+        var value = [UInt8](repeating: 0, count: 256)
+        while true {
+            let size = vz_fgetxattr(raw, "trusted.vz.\(key)", &value, value.count)
+            if size >= 0 { return Array(value.prefix(size)) }
+            switch errno {
+            case ENODATA: return nil
+            case ERANGE where value.count < 1 << 16: value = [UInt8](repeating: 0, count: 1 << 16)
+            default: throw KernelError("read label \"\(key)\" of \(what)", errno: errno)
+            }
+        }
     }
 }

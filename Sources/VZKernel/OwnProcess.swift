@@ -9,6 +9,13 @@ public enum OwnProcess {
         if vz_set_undumpable() < 0 { throw KernelError("make this process undumpable", errno: errno) }
     }
 
+    /// Has signals wait for `resendPostponed`, instead of ending this process. (Blocking them does not do: the main thread of a program
+    /// with an asynchronous `main` sleeps with none blocked.)
+    public static func postpone(_ signals: [Int32]) { signals.forEach(vz_postpone_signal) }
+
+    /// Sends this process again those that came since `postpone`. To be called when they are expected by others.
+    public static func resendPostponed() { vz_resend_postponed() }
+
     /// One heap for all threads (mallopt(3), M_ARENA_MAX): each with one of its own keeps several times what a daemon of many idle
     /// threads uses. To be called before there are others.
     public static func useOneHeap() { vz_use_one_heap() }

@@ -12,6 +12,8 @@ public struct Acceptance: Equatable, Sendable {
         public var lastKnownGood: String?
         /// Why its removal is not believed yet; `nil` when its manifest is there, or was removed for certain.
         public var pruneHeld: String?
+        /// Why its record, which is there, cannot be read: what it says is not known, and what stands here is made up in its place.
+        public var unreadable: String?
     }
 
     /// By CTID.
@@ -28,15 +30,19 @@ public struct Acceptance: Equatable, Sendable {
     /// What is known of the node when manifests are accepted.
     public struct Node: Sendable {
         public var records: [ContainerRecord]
-        /// Containers in the kernel: their records may be lost.
+        /// Containers in the kernel or on the disk: their records may be lost.
         public var present: [Present]
+        /// Records that are there and cannot be read, by what went wrong. They are neither replaced nor taken for missing.
+        public var unreadable: [ContainerID: String]
 
-        public init(records: [ContainerRecord], present: [Present] = []) {
+        public init(records: [ContainerRecord], present: [Present] = [], unreadable: [ContainerID: String] = [:]) {
             self.records = records
             self.present = present
+            self.unreadable = unreadable
         }
     }
 
+    /// A container without a record: in the kernel, or nothing but a root on the disk.
     public struct Present: Sendable {
         public var ctid: ContainerID
         public var name: String?
@@ -100,9 +106,8 @@ public struct Acceptance: Equatable, Sendable {
         var places = Places(node, asked: input.documents.compactMap(\.spec.ctid))
         let before = places.records
         // Those that name their CTID go first: an allocation never takes what a manifest asks for.
-        for document in input.documents.sorted(by: { Self.order($0.spec) < Self.order($1.spec) }) where !places.take(for: document)
-        {
-            problems.append("\(document.location): no free CTID or id range is left on this node")
+        for document in input.documents.sorted(by: { Self.order($0.spec) < Self.order($1.spec) }) {
+            if let problem = places.take(for: document) { problems.append("\(document.location): \(problem)") }
         }
         known = before.values.count { !$0.retired }
         // A file with a mistake that no container is known from may hold what is missing elsewhere.
@@ -110,7 +115,7 @@ public struct Acceptance: Equatable, Sendable {
             input.nameless.isEmpty
             ? nil : input.nameless.subtracting(before.values.filter { !$0.retired }.map(\.source.file)).min()
         for var record in places.records.values.sorted(by: { $0.ctid < $1.ctid }) {
-            var entry = Entry(record: record)
+            var entry = Entry(record: record, unreadable: node.unreadable[record.ctid])
             if !places.current.contains(record.ctid) && !record.retired {
                 entry.lastKnownGood = Self.fault(of: record, input)
                 if entry.lastKnownGood == nil { entry.pruneHeld = Self.reasonToKeep(record, stray: stray, input) }
@@ -123,7 +128,7 @@ public struct Acceptance: Equatable, Sendable {
             }
             entry.record = record
             entries.append(entry)
-            if record != before[record.ctid] { toRemember.append(record) }
+            if record != before[record.ctid], entry.unreadable == nil { toRemember.append(record) }
         }
     }
 
@@ -137,6 +142,11 @@ public struct Acceptance: Equatable, Sendable {
         private var named: [String: [ContainerID]] = [:]
         private var presentByID: [ContainerID: Present] = [:]
         private var presentByName: [String: Present] = [:]
+        private let unreadable: [ContainerID: String]
+        /// Why no CTID is given to a document that names none: it may be one that is there already; `nil` when it cannot be.
+        private var strangers: String?
+        /// Names that several roots without a record have.
+        private var ambiguous: Set<String> = []
         private var takenIDs: Set<ContainerID>
         private var takenRanges: Set<UInt32>
         private var next = ContainerID.range.lowerBound
@@ -148,36 +158,64 @@ public struct Acceptance: Equatable, Sendable {
             for record in records.values.sorted(by: { ($0.retired ? 1 : 0, $0.ctid) < ($1.retired ? 1 : 0, $1.ctid) }) {
                 named[record.name, default: []].append(record.ctid)
             }
+            unreadable = node.unreadable
             for container in node.present {
                 presentByID[container.ctid] = container
-                if let name = container.name { presentByName[name] = container }
+                guard let name = container.name else {
+                    if container.idBase != nil, unreadable[container.ctid] == nil {
+                        strangers = "CT \(container.ctid) runs, and nothing tells whose it is: name the CTID in spec.ctid"
+                    }
+                    continue
+                }
+                guard let other = presentByName[name] else {
+                    presentByName[name] = container
+                    continue
+                }
+                // What runs is the one in use; of two roots on the disk nobody knows which.
+                if container.idBase != nil { presentByName[name] = container }
+                if container.idBase == nil, other.idBase == nil { ambiguous.insert(name) }
             }
-            takenIDs = Set(records.keys).union(presentByID.keys).union(asked)
+            takenIDs = Set(records.keys).union(presentByID.keys).union(unreadable.keys).union(asked)
             takenRanges = Set(records.values.map(\.idBase)).union(node.present.compactMap(\.idBase))
         }
 
-        /// Gives the document its record: by CTID, else by name, else a new one. `false` when the node is full.
-        mutating func take(for document: ManifestDocument) -> Bool {
+        /// Gives the document its record: by CTID, else by name, else a new one. - Returns: why it gets none; `nil` when it got one.
+        mutating func take(for document: ManifestDocument) -> String? {
             let spec = document.spec
             let known = spec.ctid ?? named[spec.name]?.first { !current.contains($0) }
             if let known, var record = records[known] {
                 (record.name, record.accepted, record.source, record.retired) = (spec.name, spec, document.location, false)
                 records[known] = record
                 current.insert(known)
-                return true
+                return nil
             }
-            // One that runs without a record keeps what it runs with: its record was lost.
+            // One that runs, or has a root, without a record keeps what it has: its record was lost.
             let running = spec.ctid.map { presentByID[$0] } ?? presentByName[spec.name]
-            guard let ctid = spec.ctid ?? running?.ctid ?? allocate(),
+            let asked = spec.ctid ?? running?.ctid
+            if let problem = doubt(asked, running, spec) { return problem }
+            guard let ctid = asked ?? allocate(),
                 let base = running?.idBase ?? IDRange.allocate(taken: takenRanges, from: nextRange)
-            else { return false }
+            else { return "no free CTID or id range is left on this node" }
             takenIDs.insert(ctid)
             takenRanges.insert(base)
             // Those below are taken by now.
             if running?.idBase == nil { nextRange = base }
             records[ctid] = ContainerRecord(ctid: ctid, name: spec.name, idBase: base, accepted: spec, source: document.location)
             current.insert(ctid)
-            return true
+            return nil
+        }
+
+        /// Why a document without a record gets none: it may have one that cannot be read, or somebody else the ids that it would get.
+        private func doubt(_ asked: ContainerID?, _ running: Present?, _ spec: ContainerSpec) -> String? {
+            // What is made up for one that cannot be read is not used, and what runs tells its ids itself.
+            if let asked, unreadable[asked] != nil || running?.idBase != nil { return nil }
+            if let first = unreadable.min(by: { $0.key < $1.key }) {
+                return "\(spec.name) is new, and none is made while the record of CT \(first.key) cannot be read: \(first.value)"
+            }
+            if spec.ctid == nil, ambiguous.contains(spec.name) {
+                return "there are several roots of a \(spec.name), and no record tells which is in use: name the CTID in spec.ctid"
+            }
+            return asked == nil ? strangers : nil
         }
 
         private mutating func allocate() -> ContainerID? {

@@ -218,6 +218,6 @@ public final class Books: Accounts {
     }
 
     func isNews(failures: [String: Int64], of ctid: ContainerID) -> Bool {
-        state.withLock { !$0.quiet.contains(ctid) || $0.facts[ctid]?.failures != failures }
+        state.withLock { !$0.quiet.contains(ctid) || $0.facts[ctid]?.failures != failures } || status?.isWritten(ctid) == false
     }
 }

@@ -29,6 +29,10 @@ public struct Daemon: Sendable {
 
     public let services: [any Service]
 
+    /// Has SIGHUP, SIGTERM and SIGINT wait until the services take them: whoever finds the lock taken may send one before they do. To be
+    /// called first of all.
+    public static func postponeSignals() { OwnProcess.postpone([SIGHUP, SIGTERM, SIGINT]) }
+
     /// Takes the node's lock and opens its stores.
     /// - Throws: `Refusal`, `KernelError`, `StoreError`.
     public init(options: Options, log: Logger) throws {
@@ -43,8 +47,9 @@ public struct Daemon: Sendable {
         }
         let watcher = DirectoryWatcher(paths: paths.manifests)
         let node = try Node(paths: paths, patience: .seconds(1), replacing: true)
-        try node.core.forgetEndedBeancounters()
-        if try node.noteBoot() { try node.keepDown() }
+        // What is left of them is in nobody's way.
+        try? node.core.forgetEndedBeancounters()
+        node.noteBoot()
         let manager = ServiceManager(log: log)
         ServiceManager.hideFromChildren()
         let books = Books(paths: paths, actor: "vzd", log: log, manager: manager)
@@ -96,7 +101,10 @@ private struct HangupService: Service {
     let books: Books
 
     func run() async throws {
-        for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
+        let hangups = await UnixSignalsSequence(trapping: .sighup)
+        // The others are expected since before the services began.
+        OwnProcess.resendPostponed()
+        for await _ in hangups.cancelOnGracefulShutdown() {
             books.reloading()
             watcher.lookAgain()
             reconciler.look(everything: true)

@@ -46,7 +46,7 @@ struct Judgement {
     private func target(_ entry: Acceptance.Entry, brake: String?) -> Node.Target {
         Node.Target(
             entry.record, said[entry.record.ctid] ?? Overrides(), lastKnownGood: entry.lastKnownGood, pruneHeld: entry.pruneHeld,
-            brake: brake, on: host)
+            unreadable: entry.unreadable, brake: brake, on: host)
     }
 
     /// Why this generation removes and restarts nothing: it would do so to too many; `nil` when it would not, or that is meant.

@@ -22,6 +22,8 @@ public final class Node: Sendable {
     /// What is remembered of the node as a whole.
     let host: HostStore
     let doubts: Mutex<Doubts>
+    /// What went wrong with records since the last look told it.
+    let untold = Mutex<Set<String>>([])
 
     /// Opens the node's stores and looks at the host.
     /// - Parameters:
@@ -32,17 +34,20 @@ public final class Node: Sendable {
     public init(paths: NodePaths, preparing: Bool = true, patience: Duration = .zero, replacing: Bool = false) throws {
         core = try IsolationCore(paths: paths, preparing: preparing, replacing: replacing)
         directory = ManifestDirectory(paths: paths.manifests)
-        func store(_ path: String) throws(StoreError) -> HostStore {
-            preparing ? try HostStore(directory: path) : try HostStore(reading: path)
-        }
-        records = try store(paths.records)
-        overrides = try store(paths.overrides)
-        host = try store(paths.nodeRecords)
+        records = HostStore(of: paths.records, isReadOnly: !preparing)
+        // Moved aside, what was said would be as good as taken back.
+        overrides = HostStore(of: paths.overrides, isReadOnly: !preparing, keepsDamage: true)
+        host = HostStore(of: paths.nodeRecords, isReadOnly: !preparing)
         doubts = Mutex(Doubts(patience: patience))
-        if preparing {
-            try Descriptor.makeDirectories(paths.locks)
-            try ensureID()
-        }
+        if preparing { prepare() }
+    }
+
+    /// Makes what is missing. What cannot be made now is told when it is needed: a full or damaged disk is no reason not to look after
+    /// what runs.
+    private func prepare() {
+        noting("make \(paths.locks)") { try Descriptor.makeDirectories(paths.locks) }
+        for store in [records, overrides, host] { noting("prepare") { try store.prepare() } }
+        noting("give the node an id") { try ensureID() }
     }
 
     /// The outcome of reading everything.
@@ -52,7 +57,7 @@ public final class Node: Sendable {
         public var diagnostics: [String] = []
         /// What no manifest is refused for, sorted, each with its place.
         public var warnings: [String] = []
-        /// Records and overrides that cannot be read: each with the reason and what became of it.
+        /// Records and overrides that cannot be read or written: each with the reason and what became of it.
         public var damaged: [String] = []
         /// The valid manifests by name, with the place of each value.
         public var documents: [String: ManifestDocument] = [:]
@@ -103,7 +108,11 @@ public final class Node: Sendable {
         let present = try core.present()
         let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
         let (acknowledged, cache) = (acknowledged, try updatedRecords())
-        let damaged = cache.damaged + unreadable
+        let untold = untold.withLock { untold in
+            defer { untold = [] }
+            return untold.sorted()
+        }
+        let damaged = Array(Set(cache.damaged + unreadable + untold)).sorted()
         let inputs = Inputs(
             reading: reading, records: cache.version, present: present, said: said, nextEnd: nextEnd, acknowledged: acknowledged,
             host: core.host)
@@ -114,8 +123,8 @@ public final class Node: Sendable {
         // One time for all that is judged: what is not believed yet is looked at again.
         let now = ContinuousClock.now
         let faults = only == nil ? doubtDefaults(&input, parsed.defaultsFile, remembering: remembering, at: now) : []
-        let memory = known(cache.records, present)
-        var hasAsked = !memory.present.isEmpty
+        let memory = known(cache, present)
+        var hasAsked = memory.present.contains { present.contains($0.ctid) }
         var judgement = Judgement(
             of: input, on: memory, said: said, host: core.host, recent: { removing ? recent($0, input, at: now) : $0 },
             isRestart: { target in
@@ -125,13 +134,12 @@ public final class Node: Sendable {
                 return isRestart
             })
         // It was for one generation, and one time: an empty directory looks the same the next time, and may be a mishap then.
-        if remembering, only == nil, let acknowledged, acknowledged != input.generation { try? host.remove("acknowledgement") }
+        if remembering, only == nil, let acknowledged, acknowledged != input.generation {
+            noting("forget an acknowledgement") { try host.remove("acknowledgement") }
+        }
+        var unwritten: [ContainerID: Unwritten] = [:]
         if remembering && !judgement.acceptance.toRemember.isEmpty {
-            let lock = try lockRecords()
-            // Somebody else may have remembered something meanwhile.
-            judgement.accept(on: known(try updatedRecords().records, present))
-            try remember(judgement.acceptance.toRemember)
-            withExtendedLifetime(lock) {}
+            unwritten = try rememberAll(&judgement, present)
         }
         let known = Set(judgement.acceptance.entries.map(\.record.ctid))
         let strangers = present.filter { !known.contains($0) }.map {
@@ -141,11 +149,16 @@ public final class Node: Sendable {
             diagnostics: parsed.diagnostics + faults + judgement.acceptance.problems, warnings: parsed.warnings + strangers,
             damaged: damaged, present: Set(present), generation: input.generation, nextEnd: nextEnd,
             again: only == nil ? again(after: now) : nil)
+        if !unwritten.isEmpty {
+            look.damaged += Set(unwritten.values.map(\.reason)).sorted()
+            look.again = min(look.again ?? Self.patienceWithDisk, Self.patienceWithDisk)
+        }
         (look.digests, look.brake, look.unrecorded) = (parsed.digests, judgement.brake, memory.present)
         look.toRemember = judgement.acceptance.toRemember
         look.notes = [judgement.host.cpuScaleNote].compactMap { $0 }
         look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
         look.targets = judgement.targets(named: only == nil ? nil : Set(input.documents.map(\.spec.name)))
+        for i in look.targets.indices { look.targets[i].unwritten = unwritten[look.targets[i].record.ctid] }
         // What was written or moved away just now is looked at again, and so is what the kernel was asked about.
         let stands =
             only == nil && remembering && removing && !hasAsked && look.again == nil && look.toRemember.isEmpty && damaged.isEmpty
@@ -162,41 +175,31 @@ public final class Node: Sendable {
         return ParsedManifests(files, of: reading, partial: partial)
     }
 
-    private func updatedRecords() throws(StoreError) -> RecordCache {
+    func updatedRecords() throws(StoreError) -> RecordCache {
         try recordCache.withLock { cache throws(StoreError) in
             try cache.update(from: records, in: paths.records)
             return cache
         }
     }
 
-    /// What is known of the node: the records, and of containers without one what the kernel tells.
-    private func known(_ list: [ContainerRecord], _ containers: [ContainerID]) -> Acceptance.Node {
-        let known = Set(list.map(\.ctid))
-        let present = containers.filter { !known.contains($0) }.map { ctid in
-            let process = try? core.observe(ctid).handle.process
-            return Acceptance.Present(ctid: ctid, name: core.name(of: ctid), idBase: process.flatMap { core.idBase(of: $0) })
-        }
-        return Acceptance.Node(records: list, present: present)
-    }
-
-    /// The lock under which records are made and allocated.
-    func lockRecords() throws(KernelError) -> FileLock {
-        guard let lock = try FileLock.lock(paths.locks + "/node", deadline: .now + .seconds(30)) else {
-            throw KernelError("lock \(paths.locks)/node", errno: EAGAIN, detail: "another vz has held it for 30 s")
-        }
-        return lock
-    }
-
-    func remember(_ accepted: [ContainerRecord]) throws(StoreError) {
-        for record in accepted { try records.write(record, String(record.ctid.number)) }
-    }
-
     /// The target with what was remembered or said since it was looked at: another `vz` may have been at work.
     public func current(_ target: Target) -> Target {
-        let record = (try? records.read(ContainerRecord.self, String(target.record.ctid.number))) ?? target.record
-        return Target(
+        var (record, unreadable) = (target.record, String?.none)
+        do throws(StoreError) {
+            // What could not be written is newer than what is there.
+            let read = try records.read(ContainerRecord.self, String(target.record.ctid.number))
+            if target.unwritten == nil, let read { record = read }
+            // One that was made up is none to go by.
+            if read == nil { unreadable = target.unreadable }
+        } catch {
+            note(error.message)
+            if error.code != .corrupt { unreadable = error.message }
+        }
+        var now = Target(
             record, overrides(of: target.record.ctid), lastKnownGood: target.lastKnownGood, pruneHeld: target.pruneHeld,
-            brake: target.desired.brake, on: core.host.scaled(by: target.cpuScale))
+            unreadable: unreadable, brake: target.desired.brake, on: core.host.scaled(by: target.cpuScale))
+        now.unwritten = target.unwritten
+        return now
     }
 
     // MARK: Planning and converging
@@ -204,7 +207,7 @@ public final class Node: Sendable {
     /// What would be done for one container, and what it was seen to be.
     public func plan(_ target: Target, known: PidFD? = nil) throws(KernelError) -> (Plan.Container, IsolationCore.Observation) {
         var observation = try core.observe(target.record.ctid, known: known)
-        observation.container.rootTemplate = target.record.rootTemplate
+        observation.container.rootTemplate = target.record.rootTemplate ?? core.rootLabels(of: target.record.ctid).template
         let plan = target.plan(from: observation.container) { core.lastSet(observation.handle) }
         return (plan, observation)
     }
@@ -234,14 +237,21 @@ public final class Node: Sendable {
         var target = target
         manner.adjust(&target.desired)
         let (quick, seen) = try plan(target, known: known)
-        if quick.isSettled && target.desired.removal != .trash { return (quick, seen.handle.process) }
+        if quick.isSettled && target.desired.removal != .trash && target.unwritten == nil { return (quick, seen.handle.process) }
         let ctid = target.record.ctid
         let lock = try lock(ctid)
         defer { withExtendedLifetime(lock) {} }
         target = current(target)
         manner.adjust(&target.desired)
         let (plan, observation) = try plan(target, known: known)
-        return (plan, try execute(plan, on: observation.handle, of: target, manner))
+        // Neither its CTID nor its ids are its own before they are written down, unless it runs with them.
+        if let unwritten = target.unwritten, unwritten.isNew, !observation.container.isRunning {
+            throw StoreError(.system, unwritten.reason)
+        }
+        let process = try execute(plan, on: observation.handle, of: target, manner)
+        // All that can be done is done; that it would be forgotten is a failure all the same, and is tried again.
+        if let unwritten = target.unwritten { throw StoreError(.system, unwritten.reason) }
+        return (plan, process)
     }
 
     /// Makes the changes of a plan, under the container's lock. - Returns: process 1 afterwards.
@@ -254,9 +264,7 @@ public final class Node: Sendable {
             begun: manner.begun
         ) { change in
             if case .makeRoot(let template) = change.action {
-                var record = target.record
-                record.rootTemplate = template
-                try? records.write(record, String(record.ctid.number))
+                noteTemplate(template, of: target.record)
             }
             manner.made(change)
         }
@@ -274,14 +282,6 @@ public final class Node: Sendable {
         }
         try overrides.remove(name)
         try records.remove(name)
-    }
-
-    /// The lock under which one container is changed.
-    func lock(_ ctid: ContainerID) throws(KernelError) -> FileLock {
-        guard let lock = try FileLock.lock("\(paths.locks)/\(ctid)", deadline: .now + .seconds(150)) else {
-            throw KernelError("lock CT \(ctid)", errno: EAGAIN, detail: "another vz is at work on it")
-        }
-        return lock
     }
 }
 

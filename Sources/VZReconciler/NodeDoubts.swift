@@ -8,6 +8,8 @@ struct Doubts: Sendable {
     var defaults: Absences<String>
     /// Where the `kind: Defaults` document was last seen.
     var defaultsFile: String?
+    /// Whether that is written down.
+    var isSaved = true
 
     init(patience: Duration) {
         containers = Absences(patience: patience)
@@ -43,7 +45,7 @@ extension Node {
     func doubtDefaults(
         _ input: inout Acceptance.Input, _ file: String?, remembering: Bool, at now: ContinuousClock.Instant
     ) -> [String] {
-        let known = doubts.withLock { $0.defaultsFile } ?? (try? host.read(DefaultsPlace.self, "defaults"))?.file
+        let known = doubts.withLock { $0.defaultsFile } ?? recall(DefaultsPlace.self, "defaults")?.file
         let missing = file == nil ? known : nil
         var why = missing.flatMap { reasonToMiss($0, input) }
         // Not in doubt for another reason, it may still be on its way from one file to another.
@@ -61,8 +63,12 @@ extension Node {
             input.documents = []
             return [message]
         }
-        if remembering, file != known {
-            if let file { try? host.write(DefaultsPlace(file: file), "defaults") } else { try? host.remove("defaults") }
+        if remembering, file != known || !doubts.withLock(\.isSaved) {
+            doubts.withLock { $0.isSaved = false }
+            noting("remember the file of the kind: Defaults document") {
+                if let file { try host.write(DefaultsPlace(file: file), "defaults") } else { try host.remove("defaults") }
+                doubts.withLock { $0.isSaved = true }
+            }
         }
         return []
     }

@@ -8,19 +8,29 @@ extension Node {
     }
 
     /// 32 hexadecimal digits; `nil` on a node that was only looked at yet.
-    public var id: String? { (try? host.read(Identity.self, "id"))?.id }
+    public var id: String? { recall(Identity.self, "id")?.id }
 
-    /// Gives the node its id, unless it has one.
+    /// Gives the node its id, unless it has one, or may have one that cannot be read.
     func ensureID() throws {
-        guard id == nil else { return }
+        guard try !hasID() else { return }
         let lock = try lockRecords()
         defer { withExtendedLifetime(lock) {} }
         // Somebody else may have done so meanwhile.
-        guard id == nil else { return }
+        guard try !hasID() else { return }
         let parts = (0..<2).map { _ in
             let digits = String(UInt64.random(in: .min ... .max), radix: 16)
             return String(repeating: "0", count: 16 - digits.count) + digits
         }
         try host.write(Identity(id: parts.joined()), "id")
+    }
+
+    private func hasID() throws(StoreError) -> Bool {
+        do throws(StoreError) {
+            return try host.read(Identity.self, "id") != nil
+        } catch {
+            guard error.code == .corrupt else { throw error }
+            note(error.message)
+            return false
+        }
     }
 }

@@ -19,7 +19,7 @@ extension Node {
 
     // MARK: Acknowledgements
 
-    var acknowledged: String? { (try? host.read(Acknowledgement.self, "acknowledgement"))?.generation }
+    var acknowledged: String? { recall(Acknowledgement.self, "acknowledgement")?.generation }
 
     /// Lets the removals and restarts of a generation happen that are held because they are many.
     /// - Parameter generation: as `plan` and the messages name it.
@@ -49,7 +49,7 @@ extension Node {
                 if let end = all.nextEnd { nextEnd = min(nextEnd ?? end, end) }
             } catch {
                 warnings.append("CT \(ctid): \(error)")
-                said[ctid] = unreadable(ctid, error)
+                said[ctid] = unreadable(error)
             }
         }
         return (said, nextEnd, warnings)
@@ -60,55 +60,67 @@ extension Node {
         do {
             return try overrides.read(Overrides.self, String(ctid.number))?.current(at: Timestamp.now) ?? Overrides()
         } catch {
-            return unreadable(ctid, error)
+            return unreadable(error)
         }
     }
 
     /// A hold may have been among what is lost: the container is left alone until somebody says otherwise.
-    private func unreadable(_ ctid: ContainerID, _ error: StoreError) -> Overrides {
+    private func unreadable(_ error: StoreError) -> Overrides {
         var lost = Overrides()
-        lost.hold = .init(true, owner: "vz", reason: "its overrides cannot be read (\(error.message))", since: Timestamp.now)
-        // Bytes that are none of a record's were moved aside: what is held because of them stays so after this look.
-        if error.code == .corrupt { try? overrides.write(lost, String(ctid.number)) }
+        lost.hold = .init(true, owner: "vz", reason: "its overrides cannot be read (\(error.message))", since: -1)
         return lost
     }
 
-    /// Changes what is said of a container, under its lock.
+    /// Changes what is said of a container, under its lock. Said over damage, it is all that is said.
     /// - Returns: what is said of it now.
+    /// - Throws: `StoreError` when what was said cannot be read and may still be sound: it is not written over.
     @discardableResult
     public func setOverrides(of ctid: ContainerID, _ change: (inout Overrides) throws -> Void) throws -> Overrides {
         let lock = try lock(ctid)
         defer { withExtendedLifetime(lock) {} }
-        let before = overrides(of: ctid)
+        let name = String(ctid.number)
+        var before: Overrides
+        do throws(StoreError) {
+            before = try overrides.read(Overrides.self, name)?.current(at: Timestamp.now) ?? Overrides()
+        } catch {
+            guard error.code == .corrupt else { throw error }
+            before = unreadable(error)
+        }
         var all = before
         try change(&all)
         if all.isEmpty {
-            try overrides.remove(String(ctid.number))
+            try overrides.remove(name)
         } else if all != before {
-            try overrides.write(all, String(ctid.number))
+            try overrides.write(all, name)
         }
         return all
     }
 
     // MARK: Boot and shutdown
 
-    /// Notes the host's boot. - Returns: whether it is another one than at the last call.
-    func noteBoot() throws -> Bool {
-        let id = try Self.bootID()
-        if let last = try? host.read(Boot.self, "boot"), last.id == id { return false }
-        try host.write(Boot(id: id), "boot")
-        return true
+    /// Notes the host's boot: when it is another one than at the last call, what is not `onboot` stays down until somebody starts it.
+    func noteBoot() {
+        noting("note the boot") {
+            let id = try Self.bootID()
+            guard recall(Boot.self, "boot")?.id != id else { return }
+            noting("keep down what is not onboot") { try keepDown() }
+            try host.write(Boot(id: id), "boot")
+        }
     }
 
-    /// After a boot: what is not `onboot` stays down, until somebody starts it.
-    func keepDown() throws {
-        for target in try look(remembering: true).targets
+    private func keepDown() throws {
+        let look = try look(remembering: true)
+        // The first look of the loop tells it.
+        look.damaged.forEach(note)
+        for target in look.targets
         where target.spec.onboot == false && target.overrides.state == nil && !target.record.retired
             && target.spec.state == .running
         {
             guard try !core.observe(target.record.ctid).container.isRunning else { continue }
-            try setOverrides(of: target.record.ctid) {
-                $0.state = .init(.stopped, owner: "vzd", reason: "onboot is false", since: Timestamp.now)
+            noting("keep CT \(target.record.ctid) down") {
+                try setOverrides(of: target.record.ctid) {
+                    $0.state = .init(.stopped, owner: "vzd", reason: "onboot is false", since: Timestamp.now)
+                }
             }
         }
     }
@@ -116,7 +128,7 @@ extension Node {
     /// Whether the node is being shut down: then nothing is started, whatever the manifests say.
     public var isShuttingDown: Bool {
         // What was meant for another boot is over.
-        guard let said = try? host.read(Boot.self, "shutdown"), let id = try? Self.bootID() else { return false }
+        guard let said = recall(Boot.self, "shutdown"), let id = try? Self.bootID() else { return false }
         return said.id == id
     }
 
@@ -130,7 +142,10 @@ extension Node {
     // MARK: Trash
 
     /// Puts a root from the trash back, with what was remembered of its container: whatever declares it again goes on with it.
-    public func restore(_ item: Trash.Item) throws {
+    /// - Returns: what went wrong with what was remembered, if that is lost.
+    /// - Throws: `StoreError` when that cannot be read and may still be sound; nothing was done then.
+    @discardableResult
+    public func restore(_ item: Trash.Item) throws -> String? {
         let lock = try lock(item.ctid)
         defer { withExtendedLifetime(lock) {} }
         let name = String(item.ctid.number)
@@ -139,7 +154,13 @@ extension Node {
                 "restore \(item.file)", detail: "there is a container \(item.ctid) by now: remove its manifest, or its root")
         }
         let kept = try HostStore(directory: Trash(paths: paths).path(of: item))
-        let record = try kept.read(ContainerRecord.self, "record")
+        var (record, damage) = (ContainerRecord?.none, String?.none)
+        do throws(StoreError) {
+            record = try kept.read(ContainerRecord.self, "record")
+        } catch {
+            guard error.code == .corrupt else { throw error }
+            damage = error.message
+        }
         try Trash(paths: paths).restore(item)
         if var record {
             // Its ids may have been given to another one meanwhile; its files do not tell them.
@@ -150,6 +171,7 @@ extension Node {
             try records.write(record, name)
         }
         try HostStore(directory: "\(paths.containers)/\(name)").remove("record")
+        return damage
     }
 
     /// Destroys what has been in the trash for its time. - Returns: what was.

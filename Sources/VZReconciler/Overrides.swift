@@ -92,7 +92,9 @@ public struct Overrides: Equatable, Sendable, Codable {
     private static func about<Value>(_ word: Word<Value>) -> String {
         let reason = word.reason.isEmpty ? "" : ": \(word.reason)"
         let until = word.until.map { " until \(Timestamp.text($0))" } ?? ""
-        return " by \(word.owner) since \(Timestamp.text(word.since))\(until)\(reason)"
+        // What stands for words that are lost has no time.
+        let since = word.since < 0 ? "" : " since \(Timestamp.text(word.since))"
+        return " by \(word.owner)\(since)\(until)\(reason)"
     }
 
     /// The manifest in force: the one on trial or `accepted`, with the fields that are set otherwise.

@@ -36,6 +36,7 @@ final class Reconciler: Sendable {
         var progress: [ContainerID: Progress] = [:]
         var diagnostics: [String] = []
         var warnings: [String] = []
+        var damage: [String] = []
         var notes: [String] = []
         var generation = ""
         /// The order of the first starts; `nil` before the first look.
@@ -168,8 +169,8 @@ final class Reconciler: Sendable {
     /// Takes over what was read. - Returns: whose target is another than before.
     private func take(_ look: Node.Look) -> (containers: Set<ContainerID>, isFirst: Bool) {
         var ended: [Node.Target] = []
-        let (changed, isFirst, news, warnings, notes) = state.withLock {
-            state -> (Set<ContainerID>, Bool, [String], [String], [String]) in
+        let (changed, isFirst, news, warnings, damage, notes) = state.withLock {
+            state -> (Set<ContainerID>, Bool, [String], [String], [String], [String]) in
             var changed: Set<ContainerID> = []
             // A look without a change shares its targets with the one before, which makes this a comparison of addresses.
             let isSame = state.latest == look.targets
@@ -180,8 +181,9 @@ final class Reconciler: Sendable {
                     ended.append(before)
                 }
                 changed.insert(ctid)
-                // New input may have mended what failed; that our own record of it is another by now has not.
-                guard state.targets[ctid]?.desired != target.desired else { continue }
+                // New input may have mended what failed, or room for its record; that our own record of it is another by now has not.
+                let isMended = state.targets[ctid]?.unwritten != nil && target.unwritten == nil
+                guard isMended || state.targets[ctid]?.desired != target.desired else { continue }
                 state.progress[ctid]?.backoff.reset()
                 state.progress[ctid]?.crashes = 0
             }
@@ -190,17 +192,18 @@ final class Reconciler: Sendable {
                 for ctid in state.progress.keys where state.targets[ctid] == nil { state.progress[ctid] = nil }
                 state.latest = look.targets
             }
-            let told = Set(state.diagnostics + state.warnings)
+            let told = Set(state.diagnostics + state.warnings + state.damage)
             let news = look.diagnostics.filter { !told.contains($0) }
-            let all = look.warnings + look.damaged
-            let warnings = all.filter { !told.contains($0) }
+            let warnings = look.warnings.filter { !told.contains($0) }
+            let damage = look.damaged.filter { !told.contains($0) }
             let notes = look.notes.filter { !state.notes.contains($0) }
-            (state.diagnostics, state.warnings, state.generation) = (look.diagnostics, all, look.generation)
-            state.notes = look.notes
-            return (changed, state.stages == nil, news, warnings, notes)
+            (state.diagnostics, state.warnings, state.generation) = (look.diagnostics, look.warnings, look.generation)
+            (state.damage, state.notes) = (look.damaged, look.notes)
+            return (changed, state.stages == nil, news, warnings, damage, notes)
         }
         for diagnostic in news { accounts.note(nil, .error, "ManifestInvalid", diagnostic) }
         for warning in warnings { accounts.note(nil, .warning, "ManifestWarning", warning) }
+        for damage in damage { accounts.note(nil, .error, "StateDamaged", damage) }
         for note in notes { accounts.note(nil, .info, "NodeNote", note) }
         for before in ended {
             let now = look.targets.first { $0.record.ctid == before.record.ctid }
@@ -218,7 +221,7 @@ final class Reconciler: Sendable {
     /// Whether a container is known to run and nothing is to be done or said: most are, at most looks, and a queue for them would cost
     /// more than the look itself.
     private func isSettled(_ target: Node.Target) -> Bool {
-        guard let known = exits.process(of: target.record.ctid), target.desired.state == .running,
+        guard let known = exits.process(of: target.record.ctid), target.desired.state == .running, target.unwritten == nil,
             let (plan, _) = try? node.plan(target, known: known), plan.changes.isEmpty
         else { return false }
         return !accounts.isNews(failures: node.failures(of: target.record.ctid), of: target.record.ctid)

@@ -1,4 +1,6 @@
 internal import Glibc
+internal import VZKernel
+internal import VZModel
 
 /// The records of the node's store, read again only where a file is another than before: each write makes a new one.
 struct RecordCache: Sendable {
@@ -7,9 +9,13 @@ struct RecordCache: Sendable {
         var seconds: Int
         var nanoseconds: Int
 
-        init?(_ path: String) {
+        /// `nil`: it is not there any more.
+        init?(_ path: String) throws(StoreError) {
             var info = stat()
-            guard lstat(path, &info) == 0 else { return nil }
+            guard lstat(path, &info) == 0 else {
+                if errno == ENOENT { return nil }
+                throw StoreError(.system, "look at record \"\(path)\": \(KernelError.text(of: errno))")
+            }
             (inode, seconds, nanoseconds) = (info.st_ino, info.st_mtim.tv_sec, info.st_mtim.tv_nsec)
         }
     }
@@ -18,7 +24,11 @@ struct RecordCache: Sendable {
     /// The records that could not be read at the last update, each with the reason and what became of it.
     private(set) var damaged: [String] = []
 
-    /// All records that can be read. One that cannot is lost: the store moves it aside, and it is made anew from what is seen.
+    /// Those of them that are there and may say anything: they are neither replaced nor taken for missing.
+    private(set) var unreadable: [ContainerID: String] = [:]
+
+    /// All records that can be read. One whose bytes are no record's is lost: the store moves it aside, and it is made anew from what is
+    /// seen.
     private(set) var records: [ContainerRecord] = []
     /// Another whenever `records` may be others.
     private(set) var version = 0
@@ -27,18 +37,20 @@ struct RecordCache: Sendable {
     mutating func update(from store: HostStore, in directory: String) throws(StoreError) {
         var isSame = true
         var next: [String: (fingerprint: Fingerprint, record: ContainerRecord)] = [:]
-        damaged = []
+        (damaged, unreadable) = ([], [:])
         for name in try store.names() {
-            guard let fingerprint = Fingerprint("\(directory)/\(name)") else { continue }
-            if let same = known[name], same.fingerprint == fingerprint {
-                next[name] = same
-                continue
-            }
-            isSame = false
             do throws(StoreError) {
+                guard let fingerprint = try Fingerprint("\(directory)/\(name)") else { continue }
+                if let same = known[name], same.fingerprint == fingerprint {
+                    next[name] = same
+                    continue
+                }
+                isSame = false
                 if let record = try store.read(ContainerRecord.self, name) { next[name] = (fingerprint, record) }
             } catch {
+                isSame = false
                 damaged.append(error.message)
+                if error.code != .corrupt, let ctid = ContainerID(text: name) { unreadable[ctid] = error.message }
             }
         }
         if isSame && next.count == known.count { return }

@@ -17,15 +17,28 @@ extension Node {
         public var lastKnownGood: String?
         /// Why its removal or restart waits for an acknowledgement.
         public var pruneHeld: String?
+        /// Why its record, which is there, cannot be read: it is left alone.
+        public var unreadable: String?
+        /// Why its record as it stands here could not be written.
+        var unwritten: Unwritten?
+    }
+
+    /// A record that is to be written and could not be.
+    struct Unwritten: Equatable, Sendable {
+        var reason: String
+        /// Nothing of the container is remembered yet: neither its CTID nor its ids are its own before that.
+        var isNew: Bool
     }
 }
 
 extension Node.Target {
     /// What follows from a record and what was said, on a host. Pure.
-    /// - Parameter brake: why what disturbs must wait, and what lets it happen.
+    /// - Parameters:
+    ///   - unreadable: why the record is one that was made up in place of its own.
+    ///   - brake: why what disturbs must wait, and what lets it happen.
     init(
-        _ record: ContainerRecord, _ overrides: Overrides, lastKnownGood: String?, pruneHeld: String?, brake: String?,
-        on host: HostCapabilities
+        _ record: ContainerRecord, _ overrides: Overrides, lastKnownGood: String?, pruneHeld: String?, unreadable: String? = nil,
+        brake: String?, on host: HostCapabilities
     ) {
         let spec = overrides.spec(over: record.accepted)
         // What is on trial stays on trial, whatever becomes of the files.
@@ -40,13 +53,14 @@ extension Node.Target {
         desired.disruption = spec.lifecycle.disruption
         desired.brake = brake
         desired.ignoredDrift = spec.lifecycle.ignoreDrift.map { String($0.dropFirst()).replacing("/", with: ".") }
-        desired.hold = overrides.holdText(name: record.name) ?? (spec.lifecycle.hold ? "lifecycle.hold is set" : nil)
+        let lost = unreadable.map { "its record is there and cannot be read, and nothing is done before it can: \($0)" }
+        desired.hold = lost ?? overrides.holdText(name: record.name) ?? (spec.lifecycle.hold ? "lifecycle.hold is set" : nil)
         // What is left running may still be stopped by hand.
         let isLeft = spec.lifecycle.deletion != .ignore || overrides.state?.value != .stopped
         desired.removal = isRemoved && isLeft ? spec.lifecycle.deletion : nil
         self.init(
             record: record, spec: spec, overrides: overrides, desired: desired, cpuScale: host.cpuScale,
-            lastKnownGood: lastKnownGood, pruneHeld: pruneHeld)
+            lastKnownGood: lastKnownGood, pruneHeld: pruneHeld, unreadable: unreadable)
     }
 
     /// What would be done, given what the container was seen to be. Pure.

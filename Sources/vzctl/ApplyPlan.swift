@@ -9,7 +9,9 @@ struct ApplyPlan {
     let path: String
     let stopTimeout: Int?
 
-    func run() throws {
+    /// - Returns: the containers that were changed.
+    @discardableResult
+    func run() throws -> [Plan.Container] {
         // Before the node is prepared for changes, which gives it an id.
         let id = try NodeAccess(changing: false).node.id
         let planned = try JSONDocument.read(
@@ -38,7 +40,8 @@ struct ApplyPlan {
             throw Failure("\(path): \(error); nothing was done")
         }
         print(Plan(containers: done).text(verb: "Applied", generation: planned.generation))
-        failed += starts.endedTooSoon()
+        failed += starts.endedTooSoon().count
         if failed > 0 { throw Failure("\(failed) container\(failed == 1 ? "" : "s") failed; see above") }
+        return done
     }
 }

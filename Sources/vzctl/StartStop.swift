@@ -34,7 +34,7 @@ struct Start: ParsableCommand {
             access.node.pokeDaemon()
             var starts = FreshStarts()
             starts.note(plan, process)
-            guard starts.endedTooSoon() == 0 else { throw Failure("CT \(target.record.ctid) does not stay up; see above") }
+            guard starts.endedTooSoon().isEmpty else { throw Failure("CT \(target.record.ctid) does not stay up; see above") }
             say(
                 plan.changes.contains { $0.action == .start }
                     ? "CT \(target.record.ctid) started" : "CT \(target.record.ctid) runs already")
@@ -99,7 +99,7 @@ struct Restart: ParsableCommand {
             access.node.pokeDaemon()
             var starts = FreshStarts()
             starts.note(plan, process)
-            guard starts.endedTooSoon() == 0 else { throw Failure("CT \(target.record.ctid) does not stay up; see above") }
+            guard starts.endedTooSoon().isEmpty else { throw Failure("CT \(target.record.ctid) does not stay up; see above") }
             say("CT \(target.record.ctid) restarted")
         }
     }

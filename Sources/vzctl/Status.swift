@@ -34,9 +34,14 @@ struct Status: ParsableCommand {
 
     private func printLine() throws {
         let access = try NodeAccess(changing: false)
-        guard let target = try? access.target(name) else {
-            guard let ctid = ContainerID(text: name) else {
-                _ = try access.target(name)
+        let target: Node.Target
+        do {
+            target = try access.target(name)
+        } catch let failure as Failure where failure.code == .unknownContainer {
+            guard let ctid = ContainerID(text: name) else { throw failure }
+            // What runs although nothing is known of it is there all the same.
+            guard try !access.node.core.observe(ctid).container.isRunning else {
+                print("CTID \(ctid) exist mounted running")
                 return
             }
             print("CTID \(ctid) deleted unmounted down")

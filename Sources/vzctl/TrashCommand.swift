@@ -37,7 +37,7 @@ struct TrashCommand: ParsableCommand {
             try report {
                 let node = try NodeAccess(changing: true).node
                 let found = try TrashCommand.find(item, in: node)
-                try node.restore(found)
+                if let damage = try node.restore(found) { say("vzctl: \(damage)") }
                 say("CT \(found.ctid) \(found.name): its root is back; put its manifest back to start it")
             }
         }

@@ -37,25 +37,37 @@ struct Wait: ParsableCommand {
 
     func run() throws {
         try report {
-            let access = LookAccess()
-            let deadline = timeout.map { ContinuousClock.now + .seconds($0) }
-            var watch = Watch(name: name, access: access)
-            while try !watch.isReached(goal) {
-                if let deadline, deadline <= .now {
-                    throw Failure("CT \(name) is not \(goal) after \(timeout.map(Self.seconds) ?? ""): \(watch.lack)", .temporary)
-                }
-                let pause = deadline.map { min(.milliseconds(50), $0 - .now) } ?? .milliseconds(50)
-                poll(nil, 0, Int32(max(1, pause / .milliseconds(1))))
-            }
+            var watch = StatusWatch(name: name, access: LookAccess())
+            try watch.wait(for: goal, until: Patience(seconds: timeout))
         }
     }
+}
 
-    private static func seconds(_ time: Double) -> String { time == time.rounded() ? "\(Int(time)) s" : "\(time) s" }
+/// How long somebody wants to wait, from now on; for ever without seconds.
+struct Patience {
+    private let seconds: Double?
+    private let deadline: ContinuousClock.Instant?
+
+    init(seconds: Double?) {
+        self.seconds = seconds
+        deadline = seconds.map { ContinuousClock.now + .seconds($0) }
+    }
+
+    var isOver: Bool { deadline.map { $0 <= .now } ?? false }
+
+    /// Waits a little, and not beyond the end.
+    func pause() {
+        let pause = deadline.map { min(.milliseconds(50), $0 - .now) } ?? .milliseconds(50)
+        poll(nil, 0, Int32(max(1, pause / .milliseconds(1))))
+    }
+
+    var text: String { seconds.map { $0 == $0.rounded() ? "\(Int($0)) s" : "\($0) s" } ?? "" }
 }
 
 /// Looks at one container again and again.
-private struct Watch {
+struct StatusWatch {
     private let name: String
+    private let ctid: ContainerID?
     private let access: LookAccess
     private var last: ContainerStatus?
     /// The manifest that was found to be the one in force, and when the manifests were read.
@@ -63,9 +75,20 @@ private struct Watch {
     /// What it lacks, for a message.
     private(set) var lack = "vzd has not told of it"
 
-    init(name: String, access: LookAccess) {
+    /// - Parameter ctid: when it is known; spares the search for the name.
+    init(name: String, ctid: ContainerID? = nil, access: LookAccess) {
         self.name = name
+        self.ctid = ctid
         self.access = access
+    }
+
+    /// Waits until the container is as it is wished.
+    /// - Throws: `Failure` when it is not in time, and what else `isReached` throws.
+    mutating func wait(for goal: Wait.Goal, until patience: Patience) throws {
+        while try !isReached(goal) {
+            if patience.isOver { throw Failure("CT \(name) is not \(goal) after \(patience.text): \(lack)", .temporary) }
+            patience.pause()
+        }
     }
 
     mutating func isReached(_ goal: Wait.Goal) throws -> Bool {
@@ -88,7 +111,8 @@ private struct Watch {
 
     private func look() throws -> ContainerStatus? {
         try access.reading(access.paths.status) {
-            if let last, let status = access.status.status(of: last.ctid) { return status }
+            if let ctid = last?.ctid ?? ctid, let status = access.status.status(of: ctid) { return status }
+            if ctid != nil { return nil }
             return try access.status.find(name)
         }
     }

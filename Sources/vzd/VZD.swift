@@ -29,6 +29,11 @@ struct VZD: AsyncParsableCommand {
     @Option(help: "Seconds that a container may take to stop before it is killed, instead of its stop_timeout.")
     var stopTimeout: Int?
 
+    static func main() async {
+        Daemon.postponeSignals()
+        await main(nil)
+    }
+
     func validate() throws {
         guard (1...3600).contains(interval) else { throw ValidationError("--interval: expected 1…3600 seconds, got \(interval)") }
         if let stopTimeout, !(0...3600).contains(stopTimeout) {

@@ -74,6 +74,24 @@ import Testing
         }
     }
 
+    /// Whoever finds the lock taken may send one at once, as `vzctl` does.
+    @Test(arguments: [SIGHUP, SIGTERM, SIGINT]) func aSignalDuringItsStartWaitsForIt(_ signal: Int32) throws {
+        try withNode { node in
+            let lock = node.paths.run + "/vzd.lock"
+            for _ in 1...3 {
+                let daemon = try node.vzd()
+                TestPlace.wait("it has the lock", until: { FileLock.holder(of: lock) == daemon.process.pid }, note: { daemon.log })
+                for _ in 1...(signal == SIGHUP ? 50 : 1) { daemon.send(signal) }
+                if signal == SIGHUP {
+                    awaitLog(daemon, "watching")
+                    daemon.send(SIGTERM)
+                }
+                #expect(daemon.wait() == .code(0), "\(daemon.log)")
+                unlink(lock)
+            }
+        }
+    }
+
     @Test func thereIsOneAtATime() throws {
         try withNode { node in
             let first = try node.vzd()

@@ -158,6 +158,9 @@ final class SafetyScene {
 
     // MARK: The daemon
 
+    /// Has the daemon look at everything.
+    func daemonLook() { daemon.send(SIGHUP) }
+
     func killDaemon() { daemon.kill() }
 
     func restartDaemon() throws {

@@ -141,6 +141,9 @@ enum TestPlace {
     /// Whether this is the test bed's virtual machine, where starting a program takes 50 times as long.
     static let isVirtualMachine = getenv("VZ_TEST_VM") != nil
 
+    /// Whether tests shall take the time to try everything, and not only a part of it each time.
+    static let isThorough = getenv("VZ_TEST_THOROUGH") != nil
+
     static let patience: Duration = isVirtualMachine ? .seconds(120) : .seconds(30)
     static var patienceMilliseconds: Int32 { Int32(patience.components.seconds) * 1000 }
 

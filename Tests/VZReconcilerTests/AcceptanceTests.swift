@@ -179,10 +179,51 @@ import VZReconciler
     }
 
     @Test func aNumberInUseByAnUnknownContainerIsNotGivenAway() throws {
-        let running = Acceptance.Present(ctid: try id(101), name: nil, idBase: 0x7000_0000)
+        let running = Acceptance.Present(ctid: try id(101), name: "db", idBase: 0x7000_0000)
         let accepted = accept([document("web")], present: [running])
         #expect(accepted.entries[0].record.ctid.number == 102)
         #expect(accepted.entries[0].record.idBase == 0x7001_0000)
+    }
+
+    @Test func aRootWhoseRecordWasLostIsFoundByItsName() throws {
+        let roots = [
+            Acceptance.Present(ctid: try id(101), name: "db", idBase: nil),
+            Acceptance.Present(ctid: try id(102), name: "web", idBase: nil),
+        ]
+        let accepted = accept([document("web"), document("db")], present: roots)
+        #expect(accepted.entries.map(\.record.name) == ["db", "web"])
+        #expect(accepted.problems == [])
+    }
+
+    /// It may be the one that the manifest means, and would be started twice.
+    @Test func nothingIsMadeUpWhileOneRunsThatNobodyKnows() throws {
+        let stranger = Acceptance.Present(ctid: try id(101), name: nil, idBase: 0x7000_0000)
+        let accepted = accept([document("web"), document("db", try id(102))], present: [stranger])
+        #expect(accepted.entries.map(\.record.name) == ["db"])
+        #expect(accepted.problems.count == 1 && accepted.problems[0].contains("name the CTID in spec.ctid"), "\(accepted.problems)")
+    }
+
+    @Test func oneOfTwoRootsOfTheSameNameIsNotChosen() throws {
+        let roots = try [101, 102].map { Acceptance.Present(ctid: try id($0), name: "web", idBase: nil) }
+        #expect(accept([document("web")], present: roots).problems.count == 1)
+        #expect(accept([document("web", try id(102))], present: roots).entries.map(\.record.ctid.number) == [102])
+        let running = Acceptance.Present(ctid: try id(103), name: "web", idBase: 0x7000_0000)
+        #expect(accept([document("web")], present: roots + [running]).entries.map(\.record.ctid.number) == [103])
+    }
+
+    @Test func aRecordThatCannotBeReadIsNeitherReplacedNorTakenForMissing() throws {
+        var input = Acceptance.Input(
+            documents: [document("web", try id(101)), document("new"), document("db")], files: ["a.yaml"],
+            removal: { _ in .certain })
+        input.generation = "g"
+        let running = Acceptance.Present(ctid: try id(102), name: "db", idBase: 0x7003_0000)
+        let node = Acceptance.Node(records: [], present: [running], unreadable: [try id(101): "EIO", try id(102): "EIO"])
+        let accepted = Acceptance(of: input, on: node)
+        #expect(accepted.entries.map(\.record.name) == ["web", "db"])
+        #expect(accepted.entries.map(\.unreadable) == ["EIO", "EIO"])
+        #expect(accepted.entries[1].record.idBase == 0x7003_0000)
+        #expect(accepted.toRemember == [])
+        #expect(accepted.problems.count == 1 && accepted.problems[0].contains("new is new"), "\(accepted.problems)")
     }
 
     @Test func aThousandManifestsTakeMillisecondsNotSeconds() throws {

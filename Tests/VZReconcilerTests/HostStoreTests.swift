@@ -112,6 +112,30 @@ struct HostStoreTests {
         #expect(try store.read(Fact.self, "101")?.name == "new")
     }
 
+    @Test func damageStaysWhereItIsToBeKept() throws {
+        let keeping = HostStore(of: path, isReadOnly: false, keepsDamage: true)
+        try put("no record".utf8, "\(path)/101", mode: 0o600)
+        for _ in 1...2 { #expect(code { _ = try keeping.read(Fact.self, "101") } == .corrupt) }
+        #expect(try keeping.names() == ["101"])
+        try keeping.write(Fact(name: "new", ctid: 1), "101")
+        #expect(try keeping.read(Fact.self, "101")?.name == "new")
+    }
+
+    /// What happens to the directory meanwhile is seen, and told by each call.
+    @Test func theDirectoryIsTakenAsItIs() throws {
+        try store.write(1, "one")
+        try shell("mv \(path) \(path).old; echo file >\(path)")
+        #expect(code { _ = try store.read(Int.self, "one") } == .unsafe)
+        #expect(code { try store.write(2, "one") } == .unsafe)
+        #expect(code { _ = try store.names() } == .unsafe)
+        try shell("rm \(path)")
+        #expect(try store.names() == [] && store.read(Int.self, "one") == nil)
+        try store.write(2, "one")
+        #expect(try store.read(Int.self, "one") == 2)
+        try shell("rm -r \(path); mv \(path).old \(path)")
+        #expect(try store.read(Int.self, "one") == 1)
+    }
+
     @Test(arguments: ["", "\n", "{}", "vz-record 1\n", "vz-record one two three\n{}\n"])
     func aFileThatIsNoRecordIsCorrupt(_ text: String) throws {
         try put(text.utf8, "\(path)/101", mode: 0o600)

@@ -34,6 +34,10 @@ int vz_terminal_size_copy(int from, int to);
 int vz_set_undumpable(void);
 /// mallopt(3) with M_ARENA_MAX 1.
 void vz_use_one_heap(void);
+
+/* From now on `signal` is only noted; vz_resend_postponed sends this process again what came meanwhile. */
+void vz_postpone_signal(int signal);
+void vz_resend_postponed(void);
 /// epoll(7) for reading only: a descriptor that is told of descriptors which can be read.
 int vz_poll_create(void);
 int vz_poll_add(int poll, int descriptor);

@@ -32,7 +32,8 @@ public final class StatusDirectory: Sendable {
     private struct State {
         var directory: Descriptor?
         var known: [ContainerID: Known] = [:]
-        var hasToldFailure = false
+        /// What failed and was told, until it succeeds.
+        var told: Set<String> = []
         var serial = 0
         var writes = 0
     }
@@ -77,6 +78,14 @@ public final class StatusDirectory: Sendable {
         return known?.limits.mapValues(\.failures) ?? [:]
     }
 
+    /// Whether the file of a container is there as it was written.
+    public func isWritten(_ ctid: ContainerID) -> Bool {
+        state.withLock { state in
+            guard let file = state.known[ctid]?.file else { return false }
+            return file == fingerprint(of: ctid, state)
+        }
+    }
+
     /// Forgets all containers but these, and removes their files: of a container that is gone nothing is told.
     public func keep(only ctids: Set<ContainerID>) {
         state.withLock { state in
@@ -98,12 +107,11 @@ public final class StatusDirectory: Sendable {
     private func told(_ action: String, _ state: inout State, _ work: (inout State) throws(KernelError) -> Void) {
         do throws(KernelError) {
             try work(&state)
-            state.hasToldFailure = false
+            state.told.remove(action)
         } catch {
             // Perhaps another directory is there by now.
             state.directory = nil
-            if !state.hasToldFailure { log.error("\(action): \(error); told once, tried again with each look") }
-            state.hasToldFailure = true
+            if state.told.insert(action).inserted { log.error("\(action): \(error); told once, tried again with each look") }
         }
     }
 

@@ -22,7 +22,14 @@ public final class FileLock: Sendable {
     public static func tryLock(_ path: String) throws(KernelError) -> FileLock? {
         let action = "lock \"\(path)\""
         while true {
-            let file = try Descriptor.open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: 0o600)
+            let file: Descriptor
+            do throws(KernelError) {
+                file = try Descriptor.open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: 0o600)
+            } catch {
+                // An empty directory in its place locks nobody out.
+                guard error.errno == EISDIR, rmdir(path) == 0 else { throw error }
+                continue
+            }
             var status = stat()
             guard fstat(file.raw, &status) == 0 else { throw KernelError(action, errno: errno) }
             guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() else {
@@ -36,8 +43,9 @@ public final class FileLock: Sendable {
             // Somebody may have removed the file between open and lock: then this lock is on a file that nobody else will find.
             var there = stat()
             guard stat(path, &there) == 0, there.st_ino == status.st_ino, there.st_dev == status.st_dev else { continue }
-            ftruncate(file.raw, 0)
-            try file.writeAll("\(getpid())\n".utf8, named: path)
+            // For messages only; what is there already needs no room on a full disk.
+            let text = "\(getpid())\n"
+            if pwrite(file.raw, text, text.utf8.count, 0) == text.utf8.count { ftruncate(file.raw, off_t(text.utf8.count)) }
             return lock
         }
     }

@@ -7,52 +7,57 @@ internal import VZKernel
 ///
 /// A record that was written is there after a crash, and a write that did not finish left the former one (temporary file, fsync,
 /// rename, fsync of the directory). A record whose bytes are not what was written is never trusted: reading it moves it aside to
-/// NAME.corrupt and is an error once; then there is no such record. Writers of one record at the same time are safe: one of them
-/// is the last. A store that was opened for reading changes nothing at all: a corrupt record is the same error, and stays. Names match `[a-z0-9.-]+`, start with a letter or digit, have at most 200 characters and do not end in `.corrupt`.
+/// NAME.corrupt and is an error once; then there is no such record. In a store that keeps damage it stays where it is and is the same
+/// error each time, until it is written or removed. Writers of one record at the same time are safe: one of them is the last. A store for
+/// reading changes nothing at all: a corrupt record is the same error, and stays. Names match `[a-z0-9.-]+`, start with a letter or digit,
+/// have at most 200 characters and do not end in `.corrupt`.
+///
+/// The directory is opened anew for each call, so that one that was removed, replaced or mended meanwhile is taken as it is by then.
 public struct HostStore: Sendable {
     /// The largest record, in bytes.
     public static let sizeLimit = 16 << 20
 
     private let path: String
-    /// `nil`: there is none, and the store was opened for reading.
-    private let directory: Descriptor?
     private let isReadOnly: Bool
+    private let keepsDamage: Bool
+
+    /// Names the directory, and touches nothing: each call that follows tells what is wrong with it.
+    init(of directory: String, isReadOnly: Bool, keepsDamage: Bool = false) {
+        // With a slash at the end, O_NOFOLLOW would follow.
+        var path = directory[...]
+        while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
+        (self.path, self.isReadOnly, self.keepsDamage) = (String(path), isReadOnly, keepsDamage)
+    }
 
     /// Opens the directory, making it and its missing parents with mode 0700, and removes what killed writers left.
     /// - Throws: `StoreError`; `.unsafe` when it is a symbolic link, another user's, or open to others.
     public init(directory: String) throws(StoreError) {
-        try self.init(directory, isReadOnly: false)
+        self.init(of: directory, isReadOnly: false)
+        try prepare()
     }
 
     /// Opens the directory for reading only: nothing is made, removed or renamed. One that is not there holds no records.
     /// - Throws: `StoreError` as the other one.
     public init(reading directory: String) throws(StoreError) {
-        try self.init(directory, isReadOnly: true)
+        self.init(of: directory, isReadOnly: true)
+        _ = try open()
     }
 
-    private init(_ directory: String, isReadOnly: Bool) throws(StoreError) {
-        // With a slash at the end, O_NOFOLLOW would follow.
-        var path = directory[...]
-        while path.hasSuffix("/"), path.count > 1 { path.removeLast() }
-        self.path = String(path)
-        self.isReadOnly = isReadOnly
-        self.directory = try Self.open(self.path, making: !isReadOnly)
-        if !isReadOnly { try removeLeftovers() }
-    }
+    /// Makes the directory unless it is there, and removes what killed writers left.
+    func prepare() throws(StoreError) { try removeLeftovers(in: writable("open the store")) }
 
-    /// The directory, `nil` when it is not there and not to be made.
-    private static func open(_ path: String, making: Bool) throws(StoreError) -> Descriptor? {
+    /// The directory, `nil` when it is not there.
+    private func open() throws(StoreError) -> Descriptor? {
         let directory: Descriptor
         do throws(KernelError) {
-            if making { try makeDirectory(path) }
             directory = try Descriptor.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
         } catch {
-            if error.errno == ENOENT && !making { return nil }
+            if error.errno == ENOENT { return nil }
             let link = error.errno == ELOOP || error.errno == ENOTDIR
             throw StoreError(link ? .unsafe : .system, "open the store \"\(path)\": \(error) (expected a directory, no link)")
         }
         var status = stat()
-        guard fstat(directory.raw, &status) == 0 else { throw refused("look at the store \"\(path)\"", errno) }
+        guard fstat(directory.raw, &status) == 0 else { throw Self.refused("look at the store \"\(path)\"", errno) }
         guard status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
             throw StoreError(
                 .unsafe,
@@ -63,18 +68,21 @@ public struct HostStore: Sendable {
     }
 
     /// The record's value, nil when there is none.
-    /// - Throws: `StoreError`; `.corrupt` after the file was moved aside or, by a store for reading, left; `.unsupported` when it is
-    ///   sound but of another form.
+    /// - Throws: `StoreError`; `.corrupt` after the file was moved aside or left; `.unsupported` when it is sound but of another form.
+    ///   Any other says that it is not known whether there is such a record and what it says.
     public func read<T: Decodable>(_ type: T.Type, _ name: String) throws(StoreError) -> T? {
         try check(name)
-        guard let (file, bytes) = try load(name) else { return nil }
+        guard let directory = try open(), let (file, bytes) = try load(name, in: directory) else { return nil }
         let content: [UInt8]
         do throws(Record.Fault) {
             content = try Record.decode(bytes, name: name)
         } catch {
             switch error {
             case .corrupt(let reason):
-                let kept = isReadOnly ? "it is not used; left as it is, since this only looks" : moveAside(name, file)
+                let kept =
+                    isReadOnly
+                    ? "it is not used; left as it is, since this only looks"
+                    : keepsDamage ? "it is not used, and left as it is" : moveAside(name, file, in: directory)
                 throw StoreError(.corrupt, "read record \"\(path)/\(name)\": \(reason); \(kept)")
             case .version(let version):
                 throw StoreError(
@@ -86,7 +94,9 @@ public struct HostStore: Sendable {
         do {
             return try JSONDecoder().decode(type, from: Data(content))
         } catch {
-            throw StoreError(.unsupported, "read record \"\(path)/\(name)\": sound, but no \(type): \(error)")
+            throw StoreError(
+                .unsupported,
+                "read record \"\(path)/\(name)\": sound, but no \(type): \(error): use the version of vz that wrote it")
         }
     }
 
@@ -94,7 +104,7 @@ public struct HostStore: Sendable {
     /// - Throws: `StoreError`; the former record is then still there.
     public func write<T: Encodable>(_ value: T, _ name: String) throws(StoreError) {
         try check(name)
-        let directory = try writable()
+        let directory = try writable("write to the store")
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         var content: [UInt8]
@@ -112,7 +122,7 @@ public struct HostStore: Sendable {
     /// Removes the record; without one it does nothing.
     public func remove(_ name: String) throws(StoreError) {
         try check(name)
-        let directory = try writable()
+        let directory = try writable("write to the store")
         guard unlinkat(directory.raw, name, 0) == 0 else {
             if errno == ENOENT { return }
             throw Self.refused("remove record \"\(path)/\(name)\"", errno)
@@ -122,13 +132,13 @@ public struct HostStore: Sendable {
 
     /// The names of all records, sorted; none of those moved aside.
     public func names() throws(StoreError) -> [String] {
-        try files().filter(Self.isName).sorted()
+        guard let directory = try open() else { return [] }
+        return try files(in: directory).filter(Self.isName).sorted()
     }
 
     // MARK: reading
 
-    private func load(_ name: String) throws(StoreError) -> (Descriptor, [UInt8])? {
-        guard let directory else { return nil }
+    private func load(_ name: String, in directory: Descriptor) throws(StoreError) -> (Descriptor, [UInt8])? {
         let action = "read record \"\(path)/\(name)\""
         do throws(KernelError) {
             let file = try Descriptor.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, at: directory)
@@ -143,15 +153,16 @@ public struct HostStore: Sendable {
             case ENOENT: return nil
             case ELOOP, EPERM, ENXIO:
                 throw StoreError(
-                    .unsafe, "\(action): expected a regular file of owner \(geteuid()), writable by nobody else, and no link")
+                    .unsafe,
+                    "\(action): expected a regular file of owner \(geteuid()), writable by nobody else, and no link: remove it, or put "
+                        + "back what it replaced")
             default: throw Self.refused(action, error.errno)
             }
         }
     }
 
     /// Puts a corrupt record out of the way, unless a good one has taken its place meanwhile. Says what became of it.
-    private func moveAside(_ name: String, _ file: Descriptor) -> String {
-        guard let directory else { return "it is not used" }
+    private func moveAside(_ name: String, _ file: Descriptor, in directory: Descriptor) -> String {
         var read = stat()
         var there = stat()
         guard fstat(file.raw, &read) == 0, fstatat(directory.raw, name, &there, AT_SYMLINK_NOFOLLOW) == 0,
@@ -169,10 +180,17 @@ public struct HostStore: Sendable {
     private static let corrupt = ".corrupt"
     private static let counter = Atomic<UInt64>(0)
 
-    private func writable() throws(StoreError) -> Descriptor {
-        guard let directory, !isReadOnly else {
-            throw StoreError(.readOnly, "write to the store \"\(path)\": it was opened for reading")
+    /// The directory, made unless it is there.
+    private func writable(_ action: String) throws(StoreError) -> Descriptor {
+        guard !isReadOnly else { throw StoreError(.readOnly, "\(action) \"\(path)\": it was opened for reading") }
+        if let directory = try open() { return directory }
+        do throws(KernelError) {
+            try Self.makeDirectory(path)
+        } catch {
+            let link = error.errno == ELOOP || error.errno == ENOTDIR
+            throw StoreError(link ? .unsafe : .system, "open the store \"\(path)\": \(error)")
         }
+        guard let directory = try open() else { throw Self.refused("open the store \"\(path)\"", ENOENT) }
         return directory
     }
 
@@ -214,9 +232,8 @@ public struct HostStore: Sendable {
         guard fsync(directory.raw) == 0 else { throw refused(action, errno) }
     }
 
-    private func removeLeftovers() throws(StoreError) {
-        guard let directory else { return }
-        for file in try files() where file.hasPrefix(".") && file.hasSuffix(".tmp") {
+    private func removeLeftovers(in directory: Descriptor) throws(StoreError) {
+        for file in try files(in: directory) where file.hasPrefix(".") && file.hasSuffix(".tmp") {
             guard let writer = file.split(separator: ".").first.flatMap({ pid_t($0) }), writer > 0, writer != getpid() else {
                 continue
             }
@@ -244,8 +261,7 @@ public struct HostStore: Sendable {
         return name.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "-") }
     }
 
-    private func files() throws(StoreError) -> [String] {
-        guard let directory else { return [] }
+    private func files(in directory: Descriptor) throws(StoreError) -> [String] {
         do throws(KernelError) {
             return try directory.names()
         } catch {

@@ -148,9 +148,7 @@ import Testing
         """
     }
 
-    /// In the virtual machine, on cgroup v2: on v1 the kernel may end a process of a group that takes back what is freed faster than
-    /// the limit goes down.
-    @Test(.enabled(if: TestPlace.isVirtualMachine)) func ramAndSwapAreChangedUnderABusyContainer() throws {
+    @Test func ramAndSwapAreChangedUnderABusyContainer() throws {
         try withNode { node in
             let process = try node.start("web", ctid: 101, "ram: 128M\nswap: 32M")
             try Self.provide(node)
@@ -199,6 +197,48 @@ import Testing
             }
             #expect(try limits() == before)
             try goesOn()
+        }
+    }
+
+    /// A limit is lowered while the container is stopped (v1) or slowed (v2).
+    @Test func whoIsKilledWhileALimitGoesDownLeavesNothingStopped() throws {
+        try withNode { node in
+            let lines = "ctid: 101\ntemplate: busybox\ninit: [/bin/sleep, \"1000000\"]\nswap: 64M\nram: "
+            try node.start("web", ctid: 101, "ram: 64M\nswap: 64M")
+            let program = try GroupProgram.python(
+                """
+                import ctypes, mmap, sys
+                m = mmap.mmap(-1, 24 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                place = ctypes.c_char.from_buffer(m)
+                print(ctypes.CDLL(None).mlock(ctypes.byref(place), ctypes.c_size_t(len(m))), flush=True)
+                for line in sys.stdin: print('goes on', flush=True)
+                """, in: node.group())
+            #expect(try program.line() == "0")
+            let isV1 = node.controlGroups.version(of: .memory) == .v1
+            func isHeld() throws -> Bool {
+                isV1
+                    ? try !node.controlGroupFile("freezer.state", of: .freezer).hasPrefix("THAWED")
+                    : try !node.controlGroupFile("memory.high", of: .memory).hasPrefix("max")
+            }
+            try node.declare("web", lines + "12M")
+            let setter = try node.spawn(["\(TestPlace.programs)/vzctl", "apply"])
+            try TestPlace.wait("it is held", until: isHeld, note: { setter.log })
+            #expect(setter.isRunning)
+            setter.kill()
+            try TestPlace.wait("it is let go") { try !isHeld() }
+            try program.say("\n")
+            #expect(try program.line() == "goes on")
+            try node.declare("web", lines + "64M")
+            try node.apply()
+            #expect(try node.plan().isEmpty && node.group().memory().max == 64 << 20)
+
+            // What cannot be reclaimed in bounded time is told, and the old limit stays.
+            try node.declare("web", lines + "12M")
+            #expect { try node.apply() } throws: { "\($0)".contains("cannot be reclaimed in time; the old limit stays") }
+            #expect(try node.group().memory().max == 64 << 20 && !isHeld())
+            try program.say("\n")
+            #expect(try program.line() == "goes on")
+            #expect(try node.group().usage().memoryKills == 0)
         }
     }
 

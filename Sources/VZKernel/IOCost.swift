@@ -25,6 +25,14 @@ public struct IOCostModel: Hashable, Sendable, CustomStringConvertible {
         self.init(rbps: rbps, rseqiops: rseqiops, rrandiops: rrandiops, wbps: wbps, wseqiops: wseqiops, wrandiops: wrandiops)
     }
 
+    /// A part of it, 1 or more of each.
+    public func scaled(by part: Double) -> IOCostModel {
+        func scaled(_ number: Int64) -> Int64 { max(Int64(Double(number) * part), 1) }
+        return IOCostModel(
+            rbps: scaled(rbps), rseqiops: scaled(rseqiops), rrandiops: scaled(rrandiops), wbps: scaled(wbps),
+            wseqiops: scaled(wseqiops), wrandiops: scaled(wrandiops))
+    }
+
     public var description: String {
         "rbps=\(rbps) rseqiops=\(rseqiops) rrandiops=\(rrandiops) wbps=\(wbps) wseqiops=\(wseqiops) wrandiops=\(wrandiops)"
     }

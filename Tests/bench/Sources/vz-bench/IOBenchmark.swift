@@ -24,8 +24,8 @@ struct IOBenchmark {
         let limit = 4 << 20
         let bytes = try rates([Writer(900_001, block: 64 << 10) { $0.iolimit = Int64(limit) }])[0]
         row("iolimit 4M: written, MiB a second", bytes / 1_048_576, against: bytes / Double(limit), 1, 0.1, &table)
-        let operations = try rates([Writer(900_001, block: 4096) { $0.iopslimit = 200 }])[0] / 4096
-        row("iopslimit 200: operations a second", operations, against: operations / 200, 1, 0.1, &table)
+        let operations = try rates([Writer(900_001, block: 4096) { $0.iopslimit = 100 }])[0] / 4096
+        row("iopslimit 100: operations a second", operations, against: operations / 100, 1, 0.1, &table)
         for block in [64 << 10, 1 << 20] {
             let shares = try rates([
                 Writer(900_001, block: block) { $0.ioprio = 0 }, Writer(900_002, block: block) { $0.ioprio = 7 },

@@ -168,7 +168,7 @@ private struct Sharing {
 
     /// Those of the devices on which it is switched on.
     func active(_ tree: ControlGroupTree) throws(KernelError) -> [BlockDevice] {
-        if !isIOCost { return devices.filter { BFQ.strictGuarantees(on: $0) == true } }
+        if !isIOCost { return devices.filter { BFQ.keepsToWeights(on: $0) == true } }
         let numbers = try tree.ioCostDevices()
         return devices.filter { numbers.contains($0.number) }
     }
@@ -178,7 +178,7 @@ private struct Sharing {
         let active = try active(tree)
         for device in devices where !active.contains(device) {
             guard isIOCost else {
-                try BFQ.setStrictGuarantees(on: device)
+                try BFQ.keepToWeights(on: device)
                 continue
             }
             let file = IOCostFile(path: paths.ioCost)

@@ -21,12 +21,12 @@ struct IOBenchmark {
     func run(into table: inout Table) throws {
         let device = core.host.storage?.stack.tops.map { "\($0.name) (\($0.scheduler ?? "none"))" }.joined(separator: ", ")
         table.heading("(d) disk limits and shares over \(Int(seconds)) s, direct writes, roots on \(device ?? "nothing known")")
-        let limit = 4 << 20
+        let limit = 1 << 20
         let bytes = try rates([Writer(900_001, block: 64 << 10) { $0.iolimit = Int64(limit) }])[0]
-        row("iolimit 4M: written, MiB a second", bytes / 1_048_576, against: bytes / Double(limit), 1, 0.1, &table)
-        let operations = try rates([Writer(900_001, block: 4096) { $0.iopslimit = 100 }])[0] / 4096
-        row("iopslimit 100: operations a second", operations, against: operations / 100, 1, 0.1, &table)
-        for block in [64 << 10, 1 << 20] {
+        row("iolimit 1M: written, MiB a second", bytes / 1_048_576, against: bytes / Double(limit), 1, 0.1, &table)
+        let operations = try rates([Writer(900_001, block: 4096) { $0.iopslimit = 40 }])[0] / 4096
+        row("iopslimit 40: operations a second", operations, against: operations / 40, 1, 0.1, &table)
+        for block in [64 << 10, 256 << 10] {
             let shares = try rates([
                 Writer(900_001, block: block) { $0.ioprio = 0 }, Writer(900_002, block: block) { $0.ioprio = 7 },
             ])

@@ -16,27 +16,10 @@ extension ControlGroup {
         }
         for _ in 1...5 {
             if try processes().isEmpty { return }
-            let thaw = freeze()
-            defer { thaw() }
-            for process in try processes() { kill(process, SIGKILL) }
+            try whileFrozen(patience: .milliseconds(50)) { () throws(KernelError) in
+                for process in try processes() { kill(process, SIGKILL) }
+            }
         }
-    }
-
-    /// Stops the group's processes where they are, and gives what lets them go again. Where there is no freezer it does nothing.
-    public func freeze() -> () -> Void {
-        guard let hierarchy = tree.hierarchy(of: .freezer) else { return {} }
-        let (file, on, off) = hierarchy.version == .v1 ? ("freezer.state", "FROZEN", "THAWED") : ("cgroup.freeze", "1", "0")
-        try? write(on, to: file, in: hierarchy)
-        for _ in 1...50 {
-            let frozen =
-                switch hierarchy.version {
-                case .v1: try? read(file, in: hierarchy) { $0.word("FROZEN") }
-                case .v2: try? read("cgroup.events", in: hierarchy) { $0.value(of: "frozen").map { $0 == 1 } }
-                }
-            if frozen ?? true { break }
-            ControlGroupWait.pause(milliseconds: 1)
-        }
-        return { try? write(off, to: file, in: hierarchy) }
     }
 
     /// Waits until no process is in the group or a group nested in it, or until the deadline.

@@ -39,9 +39,17 @@ struct ControlGroupReclaim {
     /// Below the target, held there while `body` runs by memory.high, which slows and never ends anything (cgroup-v2.rst). Nobody else
     /// sets it: afterwards there is none.
     func whileLow(_ body: () throws(KernelError) -> Void) throws(KernelError) {
+        guard let release = WriteAtEnd("max", to: "\(group.path)/memory.high", at: hierarchy.directory) else {
+            throw KernelError(
+                "start a process that takes memory.high of cgroup /\(group.path) back", errno: EAGAIN, detail: "the old limit stays"
+            )
+        }
+        try release.after { () throws(KernelError) in try lower(body) }
+    }
+
+    private func lower(_ body: () throws(KernelError) -> Void) throws(KernelError) {
         // Nothing new comes above it; the write itself frees what it can.
         try group.write(String(target), to: "memory.high", in: hierarchy)
-        defer { try? group.write("max", to: "memory.high", in: hierarchy) }
         let isLow = try push("memory.current") { bytes throws(KernelError) in
             do throws(KernelError) {
                 try group.write(String(bytes), to: "memory.reclaim", in: hierarchy)
@@ -59,10 +67,10 @@ struct ControlGroupReclaim {
 
     // MARK: v1
 
-    /// Takes a limit down in steps that each hold, so that what was freed does not come back. The kernel refuses what it cannot free
-    /// (`EBUSY`), and ends nothing.
+    /// Takes a limit down in steps that each hold, so that what was freed does not come back should any of the group run after all. The
+    /// kernel refuses what it cannot free (`EBUSY`), and ends nothing.
     func lower(_ file: String, usage: String) throws(KernelError) {
-        // A busy group takes back what is freed before the limit is there: the more it does, the smaller the steps.
+        // What runs takes back what is freed before the limit is there: the more it does, the smaller the steps.
         var step = Int64.max
         let lowered = try push(usage) { bytes throws(KernelError) in
             step = max(min(step, bytes), min(bytes, 16 << 10))

@@ -72,15 +72,33 @@ enum ControlGroupV1 {
                 "limit swap of cgroup /\(group.path)", errno: EINVAL,
                 detail: "cgroup v1 limits only the sum of RAM and swap; limit RAM too, or boot with cgroup v2")
         }
-        let sum = sum(limits)
-        let before = (
-            max: try limit(memoryMax, of: group, in: hierarchy), sum: try limit(memoryAndSwapMax, of: group, in: hierarchy)
-        )
-        let grows = (sum ?? .max) > (before.sum ?? .max)
+        let before = MemoryPair(
+            max: try limit(memoryMax, of: group, in: hierarchy), sum: try limit(memoryAndSwapMax, of: group, in: hierarchy))
+        let new = MemoryPair(max: limits.max, sum: sum(limits))
+        guard try isClose(new, before, of: group, in: hierarchy) else {
+            return try setMemory(new, before, of: group, in: hierarchy)
+        }
+        // A busy group would take back what is freed before the limit is there, and the kernel end a process of it. What is stopped takes
+        // nothing.
+        try group.whileFrozen(patience: ControlGroupReclaim.patience.standstill) { () throws(KernelError) in
+            try setMemory(new, before, of: group, in: hierarchy)
+        }
+    }
+
+    /// As the kernel has them.
+    private struct MemoryPair {
+        var max: Int64?
+        var sum: Int64?
+    }
+
+    private static func setMemory(
+        _ new: MemoryPair, _ before: MemoryPair, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) {
+        let grows = (new.sum ?? .max) > (before.sum ?? .max)
         do throws(KernelError) {
-            if grows { try set(memoryAndSwapMax, to: sum, of: group, in: hierarchy) }
-            try set(memoryMax, to: limits.max, of: group, in: hierarchy)
-            if !grows { try set(memoryAndSwapMax, to: sum, of: group, in: hierarchy) }
+            if grows { try set(memoryAndSwapMax, to: new.sum, of: group, in: hierarchy) }
+            try set(memoryMax, to: new.max, of: group, in: hierarchy)
+            if !grows { try set(memoryAndSwapMax, to: new.sum, of: group, in: hierarchy) }
         } catch {
             // Back to what was: the sum first when the other has been lowered, last when it has grown. What has meanwhile come above
             // an old sum stays.
@@ -91,6 +109,24 @@ enum ControlGroupV1 {
             throw error
         }
     }
+
+    /// Whether a limit goes down to what is in use, or may have by the time that it is written.
+    private static func isClose(
+        _ new: MemoryPair, _ before: MemoryPair, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
+    ) throws(KernelError) -> Bool {
+        for (new, before, usage) in [(new.max, before.max, memoryUsage), (new.sum, before.sum, memoryAndSwapUsage)] {
+            guard let new, new < before ?? .max else { continue }
+            let used = try group.read(usage, in: hierarchy) { $0.number() }
+            // Nobody is in a group that is being made.
+            if used > 0, used > new - slack { return true }
+        }
+        return false
+    }
+
+    /// What a group may take between a look at it and a write, bytes: so close to what is in use a limit is lowered with care.
+    private static let slack: Int64 = 64 << 20
+    private static let memoryUsage = "memory.usage_in_bytes"
+    private static let memoryAndSwapUsage = "memory.memsw.usage_in_bytes"
 
     private static func limit(
         _ file: String, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
@@ -103,7 +139,7 @@ enum ControlGroupV1 {
         _ file: String, to limit: Int64?, of group: ControlGroup, in hierarchy: ControlGroupTree.Hierarchy
     ) throws(KernelError) {
         guard let limit, limit < unlimitedMemory else { return try group.write("-1", to: file, in: hierarchy) }
-        let usage = file == memoryMax ? "memory.usage_in_bytes" : "memory.memsw.usage_in_bytes"
+        let usage = file == memoryMax ? memoryUsage : memoryAndSwapUsage
         // Where nothing must be freed it is one write.
         if try group.read(usage, in: hierarchy, { $0.number() }) <= limit,
             try write(limit, to: file, of: group, in: hierarchy)

@@ -25,6 +25,14 @@ public struct IOCostModel: Hashable, Sendable, CustomStringConvertible {
         self.init(rbps: rbps, rseqiops: rseqiops, rrandiops: rrandiops, wbps: wbps, wseqiops: wseqiops, wrandiops: wrandiops)
     }
 
+    /// A part of it, 1 or more of each.
+    public func scaled(by part: Double) -> IOCostModel {
+        func scaled(_ number: Int64) -> Int64 { max(Int64(Double(number) * part), 1) }
+        return IOCostModel(
+            rbps: scaled(rbps), rseqiops: scaled(rseqiops), rrandiops: scaled(rrandiops), wbps: scaled(wbps),
+            wseqiops: scaled(wseqiops), wrandiops: scaled(wrandiops))
+    }
+
     public var description: String {
         "rbps=\(rbps) rseqiops=\(rseqiops) rrandiops=\(rrandiops) wbps=\(wbps) wseqiops=\(wseqiops) wrandiops=\(wrandiops)"
     }
@@ -71,14 +79,21 @@ extension ControlGroupTree {
 
 /// The scheduler BFQ of one device (block/bfq-iosched.rst).
 public enum BFQ {
-    /// Whether it holds to the weights also where that costs throughput; `nil` when the device's scheduler is another one.
-    public static func strictGuarantees(on device: BlockDevice) -> Bool? {
-        (try? KernelFile.read(file(device))).map { $0 == "1" }
+    /// Whether it keeps to the weights, also where that costs throughput (`strict_guarantees`), and puts nobody before them whom it takes
+    /// for interactive (`low_latency`); `nil` when the device's scheduler is another one.
+    public static func keepsToWeights(on device: BlockDevice) -> Bool? {
+        guard let strict = try? KernelFile.read(file("strict_guarantees", device)),
+            let lowLatency = try? KernelFile.read(file("low_latency", device))
+        else { return nil }
+        return strict == "1" && lowLatency == "0"
     }
 
-    public static func setStrictGuarantees(on device: BlockDevice) throws(KernelError) {
-        try KernelFile.write("1", to: file(device))
+    public static func keepToWeights(on device: BlockDevice) throws(KernelError) {
+        try KernelFile.write("1", to: file("strict_guarantees", device))
+        try KernelFile.write("0", to: file("low_latency", device))
     }
 
-    private static func file(_ device: BlockDevice) -> String { "/sys/dev/block/\(device.number)/queue/iosched/strict_guarantees" }
+    private static func file(_ name: String, _ device: BlockDevice) -> String {
+        "/sys/dev/block/\(device.number)/queue/iosched/\(name)"
+    }
 }

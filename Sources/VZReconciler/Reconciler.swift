@@ -17,6 +17,10 @@ final class Reconciler: Sendable {
         case container(ContainerID)
         /// The group of the boot's order that is under way has had its time.
         case nextStage
+        /// Look at the host's memory.
+        case memory
+        /// Move what is swapped out there to a disk.
+        case swap(ZRAMDevice)
     }
 
     /// What is known of one container between two looks.
@@ -43,7 +47,6 @@ final class Reconciler: Sendable {
         var stages: BootStages?
         /// The next look goes to every container, not only to those whose manifest changed.
         var everything = false
-        var shortage = HostShortage()
     }
 
     private let node: Node
@@ -53,6 +56,7 @@ final class Reconciler: Sendable {
     private let exits: ExitWatcher
     private let lxcfs: LxcfsWatcher
     private let accounts: any Accounts
+    private let swap: SwapKeeper
     private let stopTimeout: Duration?
     /// A container that ran for less than this had a failed start.
     private static let shortLife = Duration.seconds(10)
@@ -67,6 +71,7 @@ final class Reconciler: Sendable {
         self.log = log
         self.stopTimeout = stopTimeout
         self.accounts = accounts
+        swap = SwapKeeper(node: node, accounts: accounts)
         let link = Link()
         queue = WorkQueue { key in link.reconciler?.work(key) }
         exits = try ExitWatcher { ctid, process in link.reconciler?.ended(ctid, process) }
@@ -114,6 +119,8 @@ final class Reconciler: Sendable {
             converge(ctid)
             advance { $0.tried(ctid) }
         case .nextStage: advance(forced: true) { _ in }
+        case .memory: weighMemory()
+        case .swap(let device): swap.move(device)
         }
     }
 
@@ -131,7 +138,11 @@ final class Reconciler: Sendable {
             queue.add(.look, after: .seconds(5))
             return
         }
-        if !node.isShuttingDown { provideSwap(for: &look) }
+        // Before the containers, so that none meets its limit of RAM without what it is promised beside it.
+        if !node.isShuttingDown {
+            weighMemory()
+            swap.provide(for: &look)
+        }
         if let end = look.nextEnd { queue.add(.look, after: .seconds(max(1, end - Timestamp.now))) }
         if let again = look.again { queue.add(.look, after: again) }
         let changed = take(look)
@@ -151,19 +162,13 @@ final class Reconciler: Sendable {
         }
     }
 
-    /// Before the containers, so that none meets its limit of RAM without what it is promised beside it.
-    private func provideSwap(for look: inout Node.Look) {
-        if let memory = try? HostMemory.now() {
-            let (isShort, isNews) = state.withLock { ($0.shortage.isShort, $0.shortage.take(memory)) }
-            if isNews {
-                let free = "\(memory.available >> 20) of \(memory.total >> 20) MiB are available"
-                accounts.note(
-                    nil, isShort ? .info : .warning, isShort ? "MemoryRelieved" : "MemoryShort",
-                    isShort ? "the host has memory again: \(free)" : "the host is short of memory: \(free)")
-            }
-        }
-        let isShort = state.withLock { $0.shortage.isShort }
-        for message in node.provideSwap(for: &look, isShort: isShort) { accounts.note(nil, .info, "SwapSpace", message) }
+    /// What a shortage takes to the disk comes back to RAM only by being used, but the next look has room for it there.
+    private func weighMemory() {
+        guard !node.isShuttingDown else { return }
+        let turn = swap.weigh()
+        for device in turn.moves { queue.add(.swap(device)) }
+        if turn.isRelieved { queue.add(.look) }
+        if turn.isWatching { queue.add(.memory, after: SwapKeeper.period) }
     }
 
     /// Takes over what was read. - Returns: whose target is another than before.

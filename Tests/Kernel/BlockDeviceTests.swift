@@ -151,6 +151,7 @@ import Testing
         let text = "rbps=1 rseqiops=2 rrandiops=3 wbps=4 wseqiops=5 wrandiops=6"
         let model = try #require(IOCostModel(text: " wbps=4 wseqiops=5 wrandiops=6 rbps=1 rseqiops=2 rrandiops=3"))
         #expect(model.description == text)
+        #expect(model.scaled(by: 0.5).description == "rbps=1 rseqiops=1 rrandiops=1 wbps=2 wseqiops=2 wrandiops=3")
         for bad in [
             "", "rbps=1", text + " x=7", text + " rbps=1", text.replacing("=3", with: "=0"), text.replacing("=3", with: "=a"),
         ] {

@@ -106,21 +106,4 @@ import Testing
             }
         }
     }
-
-    /// Takes the host's memory away for a while but for so much, as huge pages that nobody uses; this process is not the one to suffer.
-    private func withScarceMemory(leaving bytes: Int64, _ body: () throws -> Void) throws {
-        let file = "/proc/sys/vm/nr_hugepages"
-        let own = try #require(OOMScore.own)
-        try KernelFile.write("-500", to: "/proc/self/oom_score_adj")
-        defer {
-            #expect(throws: Never.self) {
-                try KernelFile.write("0", to: file)
-                try KernelFile.write("\(own)", to: "/proc/self/oom_score_adj")
-            }
-        }
-        try KernelFile.write("3", to: "/proc/sys/vm/drop_caches")
-        let memory = try HostMemory.now()
-        try KernelFile.write("\(max((memory.available - bytes) >> 21, 0))", to: file)
-        try body()
-    }
 }

@@ -247,18 +247,20 @@ import Testing
                 try KernelFile.write("none", to: scheduler)
                 try KernelFile.write("bfq", to: scheduler)
                 defer { #expect(throws: Never.self) { try KernelFile.write(before == "bfq" ? "none" : before, to: scheduler) } }
-                #expect(BFQ.strictGuarantees(on: loop) == false)
+                #expect(BFQ.keepsToWeights(on: loop) == false)
                 try node.start("web", ctid: 101, "ioprio: 4")
-                #expect(BFQ.strictGuarantees(on: loop) == false, "nobody asked for a share")
+                #expect(BFQ.keepsToWeights(on: loop) == false, "nobody asked for a share")
                 try node.start("web", ctid: 101, "ioprio: 7")
-                #expect(BFQ.strictGuarantees(on: loop) == true)
+                #expect(BFQ.keepsToWeights(on: loop) == true)
                 #expect(try settings(node, "ioprio") == ["640", "\(loop.name) on"])
                 #expect(try node.plan().isEmpty)
-                try KernelFile.write("0", to: "/sys/dev/block/\(loop.number)/queue/iosched/strict_guarantees")
-                let plan = try node.plan()
-                #expect(plan.text().contains("drifted weights act nowhere → weights act on \(loop.name)"), "\(plan.text())")
-                try node.apply()
-                #expect(BFQ.strictGuarantees(on: loop) == true)
+                for (name, value) in [("strict_guarantees", "0"), ("low_latency", "1")] {
+                    try KernelFile.write(value, to: "/sys/dev/block/\(loop.number)/queue/iosched/\(name)")
+                    let plan = try node.plan()
+                    #expect(plan.text().contains("drifted weights act nowhere → weights act on \(loop.name)"), "\(plan.text())")
+                    try node.apply()
+                    #expect(BFQ.keepsToWeights(on: loop) == true)
+                }
             }
         }
     }

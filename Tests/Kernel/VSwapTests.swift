@@ -83,9 +83,72 @@ import Testing
         }
     }
 
-    /// In the virtual machine, on cgroup v2: on v1 the kernel may end a process of a group that takes back what is freed faster than
-    /// the limit goes down.
-    @Test(.enabled(if: TestPlace.isVirtualMachine)) func ramAndSwapAreChangedUnderABusyContainer() throws {
+    /// Pages that cannot be compressed take as much RAM in a zram device as before: the kernel alone would end a process sooner than
+    /// write to the disk.
+    @Test(.enabled(if: TestPlace.isVirtualMachine)) func theDiskIsWrittenOnlyWhileTheHostIsShort() throws {
+        try withNode { node in
+            try withDiskSwap { disk in
+                let vswap = VSwap(controlGroup: node.paths.controlGroup)
+                func ours() throws -> [VSwap.Part] { vswap.parts(try SwapArea.inUse()).filter(\.isInUse) }
+                func onDisk() throws -> Int64 { try #require(SwapArea.inUse().first { $0.path == disk }?.used) }
+                try node.declare("web", "ctid: 101\ntemplate: busybox\ninit: [/bin/sleep, \"1000000\"]\nram: 48M\nswap: 224M\n")
+                let daemon = try node.vzd()
+                try TestPlace.wait("there is swap space") { try node.running() != nil && ours().count == 1 }
+                let written = try writtenBytes(disk)
+                let program = try GroupProgram.python(Self.incompressible(160), in: node.group())
+                func goesOver() throws {
+                    try program.say("\n")
+                    #expect(try program.line() == "all is there")
+                    #expect(try node.group().usage().memoryKills == 0)
+                }
+                #expect(try program.line() == "all is there")
+                try goesOver()
+                #expect(try ours().reduce(0) { $0 + $1.used } > 96 << 20)
+                #expect(try writtenBytes(disk) == written && onDisk() == 0)
+
+                try withScarceMemory(leaving: try HostMemory.now().total / 25) {
+                    try TestPlace.wait(
+                        "it is moved", until: { try ours().isEmpty && onDisk() > 96 << 20 },
+                        note: { "\((try? SwapArea.inUse()) ?? []) \(daemon.log)" })
+                    #expect(try writtenBytes(disk) - written > 96 << 20)
+                    #expect(daemon.log.contains("the host is short of memory: "), "\(daemon.log)")
+                    try goesOver()
+                }
+                TestPlace.wait("it is known that there is memory") { daemon.log.contains("the host has memory again: ") }
+                try TestPlace.wait("there is swap space in RAM") { try ours().count == 1 }
+                let after = try writtenBytes(disk)
+                try goesOver()
+                try goesOver()
+                #expect(try ours().reduce(0) { $0 + $1.used } > 16 << 20)
+                // Each CPU uses up the up to 64 places that it has put by.
+                let more = try writtenBytes(disk) - after
+                #expect(more <= Int64(sysconf(Int32(_SC_NPROCESSORS_ONLN))) * 64 * 4096, "\(more)")
+                try program.say("end\n")
+                #expect(program.wait() == 0)
+            }
+        }
+    }
+
+    /// Fills as many MiB with what cannot be compressed, and goes over them as often as it is told to.
+    private static func incompressible(_ mebibytes: Int) -> String {
+        """
+        import mmap, os, sys
+        m = mmap.mmap(-1, \(mebibytes) << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        m.madvise(15)
+        noise = os.urandom(1 << 20)
+        for i in range(0, len(m), 4096):
+            start = i // 4096 * 7919 % ((1 << 20) - 4096)
+            m[i:i+4096] = i.to_bytes(8, 'little') + noise[start:start+4088]
+        while True:
+            for i in range(0, len(m), 4096):
+                if m[i:i+8] != i.to_bytes(8, 'little'): print('lost', i, flush=True); sys.exit(3)
+                m[i+4000:i+4008] = m[i+4008:i+4016]
+            print('all is there', flush=True)
+            if sys.stdin.readline() != '\\n': break
+        """
+    }
+
+    @Test func ramAndSwapAreChangedUnderABusyContainer() throws {
         try withNode { node in
             let process = try node.start("web", ctid: 101, "ram: 128M\nswap: 32M")
             try Self.provide(node)
@@ -137,6 +200,48 @@ import Testing
         }
     }
 
+    /// A limit is lowered while the container is stopped (v1) or slowed (v2).
+    @Test func whoIsKilledWhileALimitGoesDownLeavesNothingStopped() throws {
+        try withNode { node in
+            let lines = "ctid: 101\ntemplate: busybox\ninit: [/bin/sleep, \"1000000\"]\nswap: 64M\nram: "
+            try node.start("web", ctid: 101, "ram: 64M\nswap: 64M")
+            let program = try GroupProgram.python(
+                """
+                import ctypes, mmap, sys
+                m = mmap.mmap(-1, 24 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+                place = ctypes.c_char.from_buffer(m)
+                print(ctypes.CDLL(None).mlock(ctypes.byref(place), ctypes.c_size_t(len(m))), flush=True)
+                for line in sys.stdin: print('goes on', flush=True)
+                """, in: node.group())
+            #expect(try program.line() == "0")
+            let isV1 = node.controlGroups.version(of: .memory) == .v1
+            func isHeld() throws -> Bool {
+                isV1
+                    ? try !node.controlGroupFile("freezer.state", of: .freezer).hasPrefix("THAWED")
+                    : try !node.controlGroupFile("memory.high", of: .memory).hasPrefix("max")
+            }
+            try node.declare("web", lines + "12M")
+            let setter = try node.spawn(["\(TestPlace.programs)/vzctl", "apply"])
+            try TestPlace.wait("it is held", until: isHeld, note: { setter.log })
+            #expect(setter.isRunning)
+            setter.kill()
+            try TestPlace.wait("it is let go") { try !isHeld() }
+            try program.say("\n")
+            #expect(try program.line() == "goes on")
+            try node.declare("web", lines + "64M")
+            try node.apply()
+            #expect(try node.plan().isEmpty && node.group().memory().max == 64 << 20)
+
+            // What cannot be reclaimed in bounded time is told, and the old limit stays.
+            try node.declare("web", lines + "12M")
+            #expect { try node.apply() } throws: { "\($0)".contains("cannot be reclaimed in time; the old limit stays") }
+            #expect(try node.group().memory().max == 64 << 20 && !isHeld())
+            try program.say("\n")
+            #expect(try program.line() == "goes on")
+            #expect(try node.group().usage().memoryKills == 0)
+        }
+    }
+
     @Test func theDaemonMakesSwapSpaceOnceAndTakesItAway() throws {
         try withNode { node in
             let vswap = VSwap(controlGroup: node.paths.controlGroup)
@@ -177,22 +282,4 @@ import Testing
             #expect(try vswap.provide(0, ram: ram, isShort: false).done.isEmpty)
         }
     }
-}
-
-/// Whether the kernel makes zram devices, and counts swap.
-let mayMakeSwapSpace =
-    (ZRAMDevice.isLoaded || ZRAMDevice.isLoadable)
-    && (try? ControlGroupTree.discover(parent: "vz-test"))?.unsupported(.swapMax) == nil
-
-/// Swap on the disk of the virtual machine, behind ours; elsewhere the host's is left as it is.
-func withDiskSwap(_ body: (String) throws -> Void) throws {
-    guard TestPlace.isVirtualMachine else { return try body("") }
-    let file = "\(TestPlace.directory)/swap-\(getpid())"
-    try Command.run(["dd", "if=/dev/zero", "of=\(file)", "bs=1M", "count=64"])
-    defer { unlink(file) }
-    if chmod(file, 0o600) != 0 { throw KernelError("chmod \(file)", errno: errno) }
-    try Command.run(["mkswap", file])
-    try Command.run(["swapon", file])
-    defer { #expect(throws: Never.self) { try Command.run(["swapoff", file]) } }
-    try body(file)
 }

@@ -72,6 +72,22 @@ import VZPlan
         #expect(idle(2 * Self.gib + 1) == [4])
     }
 
+    /// In MiB: what is in ours; sizes of areas on disks, each with 10 in it.
+    @Test(arguments: [
+        ([Int64](), [Int64](), 0, ""), ([], [100], 0, ""), ([0], [], 0, "no swap on a disk"), ([40], [], 0, "no swap on a disk"),
+        ([0], [10], 1, ""), ([40, 50], [100], 2, ""), ([40, 51], [100], 0, "the 91 MiB"), ([40, 60], [100, 20], 2, ""),
+    ])
+    func whatMovesToADiskIsAllOrNothing(_ used: [Int64], _ disks: [Int64], _ moved: Int, _ told: String) {
+        let parts = used.enumerated().map { n, used in
+            VSwap.Part(device: ZRAMDevice(number: n), size: Self.gib, used: used << 20, isInUse: true)
+        }
+        let unused = VSwap.Part(device: ZRAMDevice(number: 9), size: Self.gib, used: 0, isInUse: false)
+        let areas = disks.map { SwapArea(path: "/dev/sda2", size: $0 << 20, used: 10 << 20, priority: -2) }
+        let (devices, obstacle) = VSwap.movable(parts + [unused], areas + [Self.foreign])
+        #expect(devices.count == moved)
+        #expect(told.isEmpty ? obstacle == nil : obstacle?.contains(told) == true, "\(obstacle ?? "")")
+    }
+
     @Test func shortageHasHysteresis() {
         var shortage = HostShortage()
         func look(_ available: Int64, _ stalled: Double?) -> Bool {
@@ -79,8 +95,10 @@ import VZPlan
             return shortage.isShort
         }
         #expect(!look(60, 0) && look(40, 0) && look(60, 0) && look(99, nil))
-        #expect(!look(100, nil) && !look(60, 9) && look(900, 11) && look(900, 3))
-        #expect(!look(900, 2))
+        #expect(!look(100, nil) && !look(60, 9) && look(60, 11) && look(150, 3))
+        #expect(!look(150, 2))
+        // Containers that are over their ram wait for memory, and the host has plenty.
+        #expect(!look(900, 90) && look(40, 90) && !look(200, 90))
         let isNews = shortage.take(HostMemory(total: 1000, available: 900, stalled: 0))
         #expect(!isNews)
     }

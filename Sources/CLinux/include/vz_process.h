@@ -44,6 +44,9 @@ int vz_poll_add(int poll, int descriptor);
 int vz_poll_remove(int poll, int descriptor);
 /// Waits for ever; how many of `ready` were filled in, `count` at most.
 int vz_poll_wait(int poll, int *ready, int count);
+/// Starts a child that writes `text` to `file` when the last copy of the descriptor *handle is closed, at the latest when this process
+/// ends, however it does, and then ends itself. It has a copy of no other descriptor. -1: it was not started.
+pid_t vz_write_at_end(int file, const char *text, size_t length, int *handle);
 /// pipe2(2) with O_CLOEXEC.
 int vz_pipe(int ends[2]);
 

@@ -12,10 +12,10 @@ extension ContainerHandle {
         let slot = try table.take(ctid, depth: group.depth)
         do throws(KernelError) {
             let seed = try BeancounterPrograms(paths).preparedSeed(of: slot, version: table.version)
-            let thaw = group.freeze()
-            defer { thaw() }
-            try table.charge(namespace, owner: owner, to: slot)
-            try seed()
+            try group.whileFrozen(patience: .milliseconds(200)) { () throws(KernelError) in
+                try table.charge(namespace, owner: owner, to: slot)
+                try seed()
+            }
         } catch {
             try? table.release(ctid)
             throw error

@@ -105,8 +105,15 @@ struct IOFacet: Facet {
         try setLimits(settings.filter { $0.field != "ioprio" }, storage.stack.tops.map(\.number), container.group)
         // Last: a disk may take some seconds to measure.
         if let sharing = Sharing(storage.sharing), settings.contains(where: { $0.kernelName == sharing.kernelName }) {
-            try sharing.switchOn(container.group.tree, container.paths)
+            try sharing.switchOn(container.group.tree, container.paths, measuring: Self.place(of: container))
         }
+    }
+
+    /// A directory on the disks that a container shares: another file system than vz' own state, as often as not.
+    private static func place(of container: ContainerHandle) -> String {
+        let (paths, ctid) = (container.paths, container.ctid.description)
+        return container.host.otherStorage[ctid] == nil
+            ? BlockDeviceReader.nearest(paths.containers) : "\(paths.containers)/\(ctid)/root"
     }
 
     private func setWeights(_ settings: [Setting], _ group: ControlGroup) throws(KernelError) {
@@ -161,22 +168,24 @@ private struct Sharing {
 
     /// Those of the devices on which it is switched on.
     func active(_ tree: ControlGroupTree) throws(KernelError) -> [BlockDevice] {
-        if !isIOCost { return devices.filter { BFQ.strictGuarantees(on: $0) == true } }
+        if !isIOCost { return devices.filter { BFQ.keepsToWeights(on: $0) == true } }
         let numbers = try tree.ioCostDevices()
         return devices.filter { numbers.contains($0.number) }
     }
 
-    func switchOn(_ tree: ControlGroupTree, _ paths: NodePaths) throws(KernelError) {
+    /// - Parameter place: a directory on the disks.
+    func switchOn(_ tree: ControlGroupTree, _ paths: NodePaths, measuring place: String) throws(KernelError) {
         let active = try active(tree)
         for device in devices where !active.contains(device) {
             guard isIOCost else {
-                try BFQ.setStrictGuarantees(on: device)
+                try BFQ.keepToWeights(on: device)
                 continue
             }
             let file = IOCostFile(path: paths.ioCost)
             var model = try file.model(of: device)
             if model == nil {
-                let measured = try DiskMeasurement.run(in: paths.state)
+                // A little below it: where the disk comes to its end before the model does, its own queue shares it, and not the weights.
+                let measured = try DiskMeasurement.run(in: place).scaled(by: 0.9)
                 try file.add(measured, of: device)
                 model = measured
             }

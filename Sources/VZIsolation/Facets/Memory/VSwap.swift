@@ -125,24 +125,39 @@ public struct VSwap: Sendable {
         return device
     }
 
+    // MARK: Moving to a disk
+
+    /// What is to be taken away while the host is short of memory, so that what is in it moves to swap on a disk (`move`).
+    ///
+    /// Compressed pages are RAM as well, and those that cannot be compressed all the RAM that they were: the kernel would sooner end a
+    /// process than write to a disk whose swap comes after ours. It is all of ours or none, since each takes what leaves another.
+    /// - Returns: the devices, or why they stay; neither where there are none.
+    public func movable() throws(KernelError) -> (devices: [ZRAMDevice], obstacle: String?) {
+        let areas = try SwapArea.inUse()
+        return Self.movable(parts(areas), areas)
+    }
+
+    static func movable(_ parts: [Part], _ areas: [SwapArea]) -> (devices: [ZRAMDevice], obstacle: String?) {
+        let parts = parts.filter(\.isInUse)
+        let used = parts.reduce(0) { $0 + $1.used }
+        let disks = areas.filter { $0.zram == nil }
+        let room = disks.reduce(0) { $0 + $1.size - $1.used }
+        guard !parts.isEmpty, disks.isEmpty || room < used else { return (parts.map(\.device), nil) }
+        let held = "the \(used >> 20) MiB that containers have swapped out stay in RAM, compressed"
+        return (
+            [],
+            disks.isEmpty
+                ? "\(held): there is no swap on a disk; add some"
+                : "\(held): swap on disks has room for \(room >> 20) MiB; add some"
+        )
+    }
+
+    /// Takes one of ours away. The kernel moves what is in it, page by page, to the area that is next, and writes nothing new to it
+    /// meanwhile. Takes as long as the disk needs.
+    public func move(_ device: ZRAMDevice) throws(KernelError) { try device.remove(swapping: true) }
+
     /// Takes all of ours away. What is in them goes back into RAM.
     public func removeAll() throws(KernelError) {
         for part in parts(try SwapArea.inUse()) { try part.device.remove(swapping: part.isInUse) }
-    }
-}
-
-/// Whether the host is short of memory, with hysteresis: once it is, it must be well off again.
-public struct HostShortage: Equatable, Sendable {
-    public private(set) var isShort = false
-
-    public init() {}
-
-    /// Takes a look. - Returns: whether it has changed.
-    public mutating func take(_ memory: HostMemory) -> Bool {
-        let free = memory.total > 0 ? Double(memory.available) / Double(memory.total) : 1
-        let stalled = memory.stalled ?? 0
-        let before = isShort
-        isShort = isShort ? free < 0.1 || stalled > 2 : free < 0.05 || stalled > 10
-        return isShort != before
     }
 }

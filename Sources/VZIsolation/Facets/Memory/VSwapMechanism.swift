@@ -61,7 +61,7 @@ public enum VSwapMechanism: Equatable, Sendable {
         case .zram: "swap in compressed RAM (zram), made by vzd"
         case .outranked(let areas): "swap in compressed RAM (zram), made by vzd, behind or beside \(areas.joined(separator: ", "))"
         case .foreignZRAM: "swap in compressed RAM (zram), made by somebody else"
-        case .onDemand: "none yet; vzd makes swap in compressed RAM (zram) when a manifest asks for swap"
+        case .onDemand: "none now; vzd makes swap in compressed RAM (zram) when a manifest asks for swap and the host has memory"
         case .zswap: "swap on a disk behind zswap"
         case .disk: "swap on a disk"
         case .none: "no swap space"
@@ -72,11 +72,14 @@ public enum VSwapMechanism: Equatable, Sendable {
     public var consequence: String {
         switch self {
         case .zram, .onDemand:
-            "above ram a container is slowed and no disk is written, as long as the sum of all swap is at most the host's RAM"
+            "above ram a container is slowed and no disk is written, as long as the sum of all swap is at most the host's RAM; while "
+                + "the host is short of memory vzd moves it to swap on a disk, where there is some"
         case .outranked, .disk: "above ram a container is slowed by writing to the disk, also while the host has free memory"
         case .foreignZRAM:
             "above ram a container is slowed and no disk is written, as long as that area holds the sum of all swap; vzd adds what lacks"
-        case .zswap: "above ram a container is slowed; the kernel writes to the disk when zswap's pool is full"
+        case .zswap:
+            "above ram a container is slowed; the kernel writes what cannot be compressed to the disk, also while the host has free "
+                + "memory, and the rest when zswap's pool is full"
         case .none: "above ram the container is killed, not slowed"
         }
     }

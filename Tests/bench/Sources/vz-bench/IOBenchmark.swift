@@ -21,14 +21,14 @@ struct IOBenchmark {
     func run(into table: inout Table) throws {
         let device = core.host.storage?.stack.tops.map { "\($0.name) (\($0.scheduler ?? "none"))" }.joined(separator: ", ")
         table.heading("(d) disk limits and shares over \(Int(seconds)) s, direct writes, roots on \(device ?? "nothing known")")
-        let limit = 4 << 20
-        let bytes = try rates([(900_001, block: 64 << 10, change: { $0.iolimit = Int64(limit) })])[0]
-        row("iolimit 4M: written, MiB a second", bytes / 1_048_576, against: bytes / Double(limit), 1, 0.1, &table)
-        let operations = try rates([(900_001, block: 4096, change: { $0.iopslimit = 200 })])[0] / 4096
-        row("iopslimit 200: operations a second", operations, against: operations / 200, 1, 0.1, &table)
-        for block in [64 << 10, 1 << 20] {
+        let limit = 1 << 20
+        let bytes = try rates([Writer(900_001, block: 64 << 10) { $0.iolimit = Int64(limit) }])[0]
+        row("iolimit 1M: written, MiB a second", bytes / 1_048_576, against: bytes / Double(limit), 1, 0.1, &table)
+        let operations = try rates([Writer(900_001, block: 4096) { $0.iopslimit = 40 }])[0] / 4096
+        row("iopslimit 40: operations a second", operations, against: operations / 40, 1, 0.1, &table)
+        for block in [64 << 10, 256 << 10] {
             let shares = try rates([
-                (900_001, block: block, change: { $0.ioprio = 0 }), (900_002, block: block, change: { $0.ioprio = 7 }),
+                Writer(900_001, block: block) { $0.ioprio = 0 }, Writer(900_002, block: block) { $0.ioprio = 7 },
             ])
             let ratio = shares[1] / shares[0]
             row("ioprio 7 against ioprio 0, writes of \(block >> 10) KiB", ratio, against: ratio, 2, 0.15, &table)
@@ -42,18 +42,30 @@ struct IOBenchmark {
             label, [figure.fixed(2)], aim: "within \(Int(tolerance * 100)) %", met: abs(value / aim - 1) <= tolerance)
     }
 
-    /// What containers write at the same time, in bytes a second each.
-    private func rates(_ all: [(Int, block: Int, change: (inout ContainerSpec) -> Void)]) throws -> [Double] {
-        var specs: [(ContainerID, ContainerSpec)] = []
-        for (number, block, change) in all {
+    /// A container that writes without end, in blocks of so many bytes.
+    private struct Writer {
+        var number: Int
+        var block: Int
+        var change: (inout ContainerSpec) -> Void
+
+        init(_ number: Int, block: Int, _ change: @escaping (inout ContainerSpec) -> Void) {
+            (self.number, self.block, self.change) = (number, block, change)
+        }
+
+        func spec() throws -> (ContainerID, ContainerSpec) {
             guard let ctid = ContainerID(number) else { throw Broken("\(number) is no CTID") }
             // Several at once, or a disk has nothing to choose from.
             let write = "dd if=/dev/zero of=/file$i bs=\(block) count=\((64 << 20) / block) oflag=direct conv=notrunc 2>/dev/null"
             let script = "for i in 1 2 3 4; do (while :; do \(write); done) & done; wait"
-            var spec = ContainerSpec(name: "bench\(number)", ctid: ctid, template: Self.template, init: ["/bin/sh", "-c", script])
+            var spec = ContainerSpec(name: "bench\(number)", ctid: ctid, template: template, init: ["/bin/sh", "-c", script])
             change(&spec)
-            specs.append((ctid, spec))
+            return (ctid, spec)
         }
+    }
+
+    /// What containers write at the same time, in bytes a second each.
+    private func rates(_ writers: [Writer]) throws -> [Double] {
+        let specs = try writers.map { try $0.spec() }
         defer { for (ctid, spec) in specs { try? converge(ctid, spec, .stopped) } }
         for (ctid, spec) in specs { try converge(ctid, spec, .running) }
         Clock.pause(2)

@@ -14,10 +14,8 @@ public struct ContainerRoot: Sendable {
         home = "\(paths.containers)/\(ctid)"
     }
 
-    public var exists: Bool {
-        var info = stat()
-        return lstat(path, &info) == 0
-    }
+    /// - Throws: when that cannot be told.
+    public var exists: Bool { get throws(KernelError) { try Descriptor.exists(path) } }
 
     /// Makes the root from a template, all or nothing.
     public func make(from template: String, in store: TemplateStore) throws(KernelError) {

@@ -12,14 +12,13 @@ enum Labels {
         try group.setLabel(start, encode(parameters))
     }
 
-    static func startParameters(of group: ControlGroup) -> StartParameters? {
-        guard let bytes = try? group.label(start) else { return nil }
-        return decode(bytes)
+    static func startParameters(of group: ControlGroup) throws(KernelError) -> StartParameters? {
+        try group.label(start).flatMap(decode)
     }
 
     /// Adds to what we last wrote. Only the explanation of a change (drift or wanted) rests on it, so a loss is no failure.
     static func note(_ settings: [Setting], on group: ControlGroup) {
-        var known = lastSet(on: group)
+        guard var known = try? lastSet(on: group) else { return }
         for setting in settings { known[setting.kernelName] = setting.kernelValue }
         // What a weight stands for depends on the scale that was in force when it was written.
         if let units = settings.first(where: { $0.field == "cpuunits" }) {
@@ -29,8 +28,8 @@ enum Labels {
         try? group.setLabel(set, Array(lines.joined().utf8))
     }
 
-    static func lastSet(on group: ControlGroup) -> [String: Setting.Value] {
-        guard let bytes = try? group.label(set) else { return [:] }
+    static func lastSet(on group: ControlGroup) throws(KernelError) -> [String: Setting.Value] {
+        guard let bytes = try group.label(set) else { return [:] }
         let parts = strings(bytes)
         var known: [String: Setting.Value] = [:]
         for i in stride(from: 0, to: parts.count - 1, by: 2) { known[parts[i]] = value(parts[i + 1]) }

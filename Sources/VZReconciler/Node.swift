@@ -98,7 +98,7 @@ public final class Node: Sendable {
     ///   - removing: believes that what is gone was removed. Who is there for one container leaves that to others.
     public func look(only: [String]? = nil, remembering: Bool, removing: Bool = true) throws -> Look {
         let reading = only.map(ManifestDirectory.read(given:)) ?? directory.read()
-        core.lookAtStorage()
+        try core.lookAtStorage()
         let present = try core.present()
         let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
         let (acknowledged, cache) = (acknowledged, try updatedRecords())
@@ -204,7 +204,16 @@ public final class Node: Sendable {
     public func plan(_ target: Target, known: PidFD? = nil) throws(KernelError) -> (Plan.Container, IsolationCore.Observation) {
         var observation = try core.observe(target.record.ctid, known: known)
         observation.container.rootTemplate = target.record.rootTemplate
-        let plan = target.plan(from: observation.container) { core.lastSet(observation.handle) }
+        var fault: KernelError?
+        let plan = target.plan(from: observation.container) {
+            do throws(KernelError) {
+                return try core.lastSet(observation.handle)
+            } catch {
+                fault = error
+                return [:]
+            }
+        }
+        if let fault { throw fault }
         return (plan, observation)
     }
 

@@ -158,7 +158,11 @@ final class Reconciler: Sendable {
             }
         }
         let isShort = state.withLock { $0.shortage.isShort }
-        for message in node.provideSwap(for: &look, isShort: isShort) { accounts.note(nil, .info, "SwapSpace", message) }
+        do {
+            for message in try node.provideSwap(for: &look, isShort: isShort) { accounts.note(nil, .info, "SwapSpace", message) }
+        } catch {
+            look.warnings.append("provide swap space: \(error)")
+        }
     }
 
     /// Takes over what was read. - Returns: whose target is another than before.

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import VZKernel
 
 /// The records of the node's store, read again only where a file is another than before: each write makes a new one.
 struct RecordCache: Sendable {
@@ -7,9 +8,13 @@ struct RecordCache: Sendable {
         var seconds: Int
         var nanoseconds: Int
 
-        init?(_ path: String) {
+        /// `nil`: it is not there any more.
+        init?(_ path: String) throws(StoreError) {
             var info = stat()
-            guard lstat(path, &info) == 0 else { return nil }
+            guard lstat(path, &info) == 0 else {
+                if errno == ENOENT { return nil }
+                throw StoreError(.system, "look at record \"\(path)\": \(KernelError.text(of: errno))")
+            }
             (inode, seconds, nanoseconds) = (info.st_ino, info.st_mtim.tv_sec, info.st_mtim.tv_nsec)
         }
     }
@@ -29,7 +34,7 @@ struct RecordCache: Sendable {
         var next: [String: (fingerprint: Fingerprint, record: ContainerRecord)] = [:]
         damaged = []
         for name in try store.names() {
-            guard let fingerprint = Fingerprint("\(directory)/\(name)") else { continue }
+            guard let fingerprint = try Fingerprint("\(directory)/\(name)") else { continue }
             if let same = known[name], same.fingerprint == fingerprint {
                 next[name] = same
                 continue

@@ -156,16 +156,21 @@ struct Apply: ParsableCommand {
             }
             if let confirmWithin { return try Trial(node: node, paths: paths, reason: reason).run(confirmWithin) }
             var look = try access.look(remembering: true)
+            var failed = 0
             // The daemon sees to it itself.
             if !node.isDaemonRunning {
                 let known = look.warnings.count
-                node.provideSwap(for: &look).forEach(say)
+                do {
+                    try node.provideSwap(for: &look).forEach(say)
+                } catch {
+                    say("vzctl: provide swap space: \(error)")
+                    failed += 1
+                }
                 look.warnings.dropFirst(known).forEach(say)
             }
             if !paths.isEmpty { look.targets = try Self.chosen(paths, in: look, of: node) }
             look.diagnostics.forEach(say)
             var done: [Plan.Container] = []
-            var failed = 0
             var starts = FreshStarts()
             let (books, manner) = (access.books, Node.Manner(stopTimeout: stopTimeout.map { .seconds($0) }))
             for target in look.targets {

@@ -6,7 +6,7 @@ import Testing
 /// What `vzctl doctor` says of a host.
 @Suite(.enabled(if: mayUseControlGroups)) struct DoctorTests {
     private func facts(_ change: (inout HostFacts) -> Void = { _ in }) throws -> HostFacts {
-        var host = HostCapabilities(try ControlGroupTree.discover())
+        var host = try HostCapabilities(ControlGroupTree.discover())
         let disk = BlockDevice(number: "254:0", name: "vda", scheduler: "mq-deadline")
         host.storage = RootStorage(
             .init(stack: BlockStack(tops: [disk], queues: [disk], disks: [disk]), withoutDevice: nil), hasIOCost: false)

@@ -30,7 +30,7 @@ public struct HostFacts: Equatable, Sendable {
     public init(of core: IsolationCore) throws(KernelError) {
         let versions = Set(core.tree.hierarchies.filter { !$0.controllers.isEmpty }.map(\.version.rawValue)).sorted()
         let mounts = MountEntry.list(try KernelFile.read("/proc/self/mountinfo"))
-        let state = BlockDeviceReader.nearest(core.paths.state)
+        let state = try BlockDeviceReader.nearest(core.paths.state)
         self.init(
             capabilities: core.host, controlGroups: versions.isEmpty ? nil : versions.joined(separator: " and "),
             kernel: try KernelFile.read("/proc/sys/kernel/osrelease"), stateDirectory: core.paths.state,
@@ -44,6 +44,6 @@ public struct HostFacts: Equatable, Sendable {
 
     private static func program(_ name: String) -> String? {
         ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map { "\($0)/\(name)" }
-            .first { BlockDeviceReader.fileSystem(of: $0) != nil }
+            .first { (try? BlockDeviceReader.fileSystem(of: $0)) != nil }
     }
 }

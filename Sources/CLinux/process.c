@@ -40,6 +40,40 @@ int vz_pidfd_exit_status(int pidfd, int *status) {
     return 0;
 }
 
+// Between vfork and exec: system calls only, for the memory is the caller's. Its thread waits until we have left it.
+static int execute_command(char *const argv[], int output, int errors, pid_t parent) {
+    struct sigaction normal = {.sa_handler = SIG_DFL};
+    for (int signal = 1; signal < NSIG; signal++) sigaction(signal, &normal, NULL);
+    // Whoever was killed before this took effect is not our parent any more.
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL)) return errno;
+    if (getppid() != parent) return ESRCH;
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0 || dup2(errors, 2) < 0) return errno;
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execvp(argv[0], argv);
+    return errno;
+}
+
+int vz_command(char *const argv[], int output, int errors, pid_t *pid) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    volatile int failure = 0;
+    pid_t parent = getpid(), child = vfork();
+    if (child == 0) {
+        failure = execute_command(argv, output, errors, parent);
+        _exit(127);
+    }
+    int error = child < 0 ? errno : failure;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (child > 0 && error) waitpid(child, NULL, 0);
+    errno = error;
+    *pid = child;
+    return error ? -1 : 0;
+}
+
 int vz_wait_child(int pidfd, int *status) {
     siginfo_t info = {0};
     int answer;
@@ -125,20 +159,29 @@ int vz_ipc_control_get(int pidfd, const char *path, char *value, size_t size) {
 }
 
 static int own_uts = -1;
-static void open_own_uts(void) { own_uts = open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC); }
+static pthread_mutex_t own_uts_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/// Opened once; what fails now may succeed the next time.
+static int open_own_uts(void) {
+    pthread_mutex_lock(&own_uts_lock);
+    if (own_uts < 0) own_uts = open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC);
+    int error = errno, answer = own_uts;
+    pthread_mutex_unlock(&own_uts_lock);
+    errno = error;
+    return answer;
+}
 
 // Read at every look at every container: there and back in the calling thread, which costs a tenth of a thread made for it.
 int vz_hostname_get(int pidfd, char *name, size_t size) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, open_own_uts);
-    if (own_uts < 0) {
-        errno = EBADF;
-        return -1;
-    }
-    if (setns(pidfd, CLONE_NEWUTS)) return -1;
+    int own = open_own_uts();
+    if (own < 0 || setns(pidfd, CLONE_NEWUTS)) return -1;
     int answer = gethostname(name, size), error = errno;
-    // A thread that stayed there would lie to everybody who uses it later; this cannot happen, and must not go unnoticed.
-    if (setns(own_uts, CLONE_NEWUTS)) abort();
+    // A thread that stayed there would lie to everybody who uses it later. The kernel refuses it only for want of memory, and not for long;
+    // if it does, that must not go unnoticed.
+    for (int tries = 1; setns(own, CLONE_NEWUTS); tries++) {
+        if (tries == 100) abort();
+        usleep(10000);
+    }
     errno = error;
     return answer;
 }

@@ -14,10 +14,8 @@ public struct ContainerRoot: Sendable {
         home = "\(paths.containers)/\(ctid)"
     }
 
-    public var exists: Bool {
-        var info = stat()
-        return lstat(path, &info) == 0
-    }
+    /// - Throws: when that cannot be told.
+    public var exists: Bool { get throws(KernelError) { try Descriptor.exists(path) } }
 
     /// The container whose root this is, and the template that it was made from, as far as they are known: kept on the directory itself,
     /// so that the root is not taken for another container's when the record of its own is lost.

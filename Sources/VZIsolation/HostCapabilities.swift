@@ -44,11 +44,11 @@ public struct HostCapabilities: Equatable, Sendable {
     /// Makes the parent group when it is missing: only below it does the kernel show what it has.
     public init(preparing tree: ControlGroupTree) throws(KernelError) {
         try tree.prepareParent()
-        self.init(tree)
+        try self.init(tree)
     }
 
     /// Looks without making anything.
-    public init(_ tree: ControlGroupTree) {
+    public init(_ tree: ControlGroupTree) throws(KernelError) {
         settings = [:]
         for setting in ControlGroupTree.Setting.allCases {
             settings[setting.rawValue] = Ability(name: tree.name(of: setting), unsupported: tree.unsupported(setting))
@@ -64,9 +64,9 @@ public struct HostCapabilities: Equatable, Sendable {
         cpuWeightScale = tree.cpuWeightScale
         cpuScale = CPUScale(tree.cpuWeightScale)
         pidsMaxRange = tree.pidsMaxRange
-        cpus = tree.available(.cpus).flatMap { NumberSet(text: $0) }
-        memoryNodes = tree.available(.memoryNodes).flatMap { NumberSet(text: $0) }
-        ram = (try? HostMemory.now())?.total
+        cpus = try tree.available(.cpus).flatMap { NumberSet(text: $0) }
+        memoryNodes = try tree.available(.memoryNodes).flatMap { NumberSet(text: $0) }
+        ram = try HostMemory.now().total
         noSwapSpace = VSwapMechanism.ofThisHost(VSwap(controlGroup: tree.parent)).refusal
         noSparing = OOMScore.refusal
     }

@@ -32,10 +32,10 @@ public struct IsolationCore: Sendable {
     /// - Parameter replacing: programs of another version are replaced.
     public init(paths: NodePaths, preparing: Bool, replacing: Bool = false) throws(KernelError) {
         let tree = try ControlGroupTree.discover(parent: paths.controlGroup)
-        var host = preparing ? try HostCapabilities(preparing: tree) : HostCapabilities(tree)
+        var host = try preparing ? HostCapabilities(preparing: tree) : HostCapabilities(tree)
         host.beancounters = Self.support(paths, tree, preparing: preparing, replacing: replacing)
         self.init(paths: paths, tree: tree, host: host)
-        lookAtHost()
+        try lookAtHost()
     }
 
     /// A host without programs is one that holds less, not one that fails.
@@ -84,9 +84,9 @@ public struct IsolationCore: Sendable {
 
     /// Looks at what may have become otherwise: what the roots lie on, since something may have been mounted, or a disk's scheduler
     /// changed; and lxcfs, which may have been started or have ended.
-    public func lookAtHost() {
+    public func lookAtHost() throws(KernelError) {
         var host = host
-        host.lookAtStorage(paths, tree)
+        try host.lookAtStorage(paths, tree)
         host.lxcfs = LxcfsService(lookingAt: paths.lxcfs, before: host.lxcfs)
         seen.value.withLock { $0 = host }
     }
@@ -108,29 +108,29 @@ public struct IsolationCore: Sendable {
     /// The control group of a container, whether it is there or not.
     public func group(of ctid: ContainerID) throws(KernelError) -> ControlGroup { try tree.group(String(ctid.number)) }
 
-    public func rootExists(of ctid: ContainerID) -> Bool { ContainerRoot(ctid: ctid, paths: paths).exists }
+    public func rootExists(of ctid: ContainerID) throws(KernelError) -> Bool { try ContainerRoot(ctid: ctid, paths: paths).exists }
 
     /// Looks at one container.
     /// - Parameter known: a process that was its process 1 at an earlier look; saves the search for it while it runs.
     public func observe(_ ctid: ContainerID, known: PidFD? = nil) throws(KernelError) -> Observation {
         let group = try tree.group(String(ctid.number))
         var process = known.flatMap { $0.isRunning ? $0 : nil }
-        let present = process != nil || group.exists
+        let present = process != nil ? true : try group.exists
         if process == nil && present { process = try Self.processOne(of: group) }
         let handle = handle(ctid, group, process)
         var seen = ObservedContainer(isRunning: process != nil, isPresent: present)
-        seen.rootExists = ContainerRoot(ctid: ctid, paths: paths).exists
+        seen.rootExists = try ContainerRoot(ctid: ctid, paths: paths).exists
         if process == nil { views.forget(ctid) }
         if let process {
             do throws(KernelError) {
                 for facet in Facets.all { seen.settings += try facet.observe(handle) }
+                seen.startedWith = try Labels.startParameters(of: group)
             } catch {
                 // When it ended under our eyes, what is left of it is looked at anew. A process that is about to end leaves its
                 // namespaces (ESRCH of setns) a moment before its pidfd tells.
                 guard process.waitForExit(milliseconds: error.errno == ESRCH ? 1000 : 0) else { throw error }
                 return try observe(ctid)
             }
-            seen.startedWith = Labels.startParameters(of: group)
         }
         return Observation(container: seen, handle: handle)
     }
@@ -140,11 +140,18 @@ public struct IsolationCore: Sendable {
     }
 
     /// What we ourselves last wrote, by the kernel's name: what tells drift from a new wish.
-    public func lastSet(_ handle: ContainerHandle) -> [String: Setting.Value] { Labels.lastSet(on: handle.group) }
+    /// - Throws: `KernelError` when that cannot be read; none is known when the group has gone.
+    public func lastSet(_ handle: ContainerHandle) throws(KernelError) -> [String: Setting.Value] {
+        do throws(KernelError) {
+            return try Labels.lastSet(on: handle.group)
+        } catch  where error.errno == ENOENT {
+            return [:]
+        }
+    }
 
     /// The name under which the running container was started.
     public func name(of ctid: ContainerID) -> String? {
-        (try? tree.group(String(ctid.number))).flatMap(Labels.name)
+        (try? tree.group(String(ctid.number))).flatMap { try? Labels.name(of: $0) }
     }
 
     /// The containers that have a root, or a place for one, on the disk; none when that cannot be seen.
@@ -166,13 +173,20 @@ public struct IsolationCore: Sendable {
     }
 
     /// Process 1 of the container is the one in the group whose number in the next inner pid namespace is 1.
+    /// - Throws: when a process that is there cannot be looked at: it might be that one, and the container would be started twice.
     private static func processOne(of group: ControlGroup) throws(KernelError) -> PidFD? {
         for pid in try group.processes() {
-            guard let process = try? PidFD(pid: pid), let status = try? KernelFile.read("/proc/\(pid)/status"), process.isRunning,
-                let line = status.split(separator: "\n").first(where: { $0.hasPrefix("NSpid:") })
-            else { continue }
-            let numbers = line.dropFirst(6).split { $0 == "\t" || $0 == " " }
-            if numbers.count == 2 && numbers[1] == "1" { return process }
+            do throws(KernelError) {
+                let process = try PidFD(pid: pid)
+                let status = try KernelFile.read("/proc/\(pid)/status")
+                guard process.isRunning, let line = status.split(separator: "\n").first(where: { $0.hasPrefix("NSpid:") }) else {
+                    continue
+                }
+                let numbers = line.dropFirst(6).split { $0 == "\t" || $0 == " " }
+                if numbers.count == 2 && numbers[1] == "1" { return process }
+            } catch  where error.errno == ESRCH || error.errno == ENOENT {
+                // It has ended meanwhile.
+            }
         }
         return nil
     }
@@ -268,7 +282,7 @@ public struct IsolationCore: Sendable {
         let root = ContainerRoot(ctid: handle.ctid, paths: paths)
         let hostname = desired.wish.settings.first { $0.field == "hostname" }?.value ?? desired.name
         do throws(KernelError) {
-            guard root.exists else {
+            guard try root.exists else {
                 throw KernelError(
                     "start CT \(handle.ctid)", detail: "there is no root at \(root.path); give spec.template, or put a root there"
                 ).waitingForInput
@@ -304,7 +318,7 @@ public struct IsolationCore: Sendable {
     private func clear(_ handle: ContainerHandle) throws(KernelError) {
         let group = handle.group
         // Last, since who is not in the kernel any more has no place in the table either.
-        guard group.exists else {
+        guard try group.exists else {
             try beancounters?.release(handle.ctid)
             return
         }

@@ -16,12 +16,16 @@ enum Labels {
         try group.setLabel(start, sealed(start, encode(parameters)))
     }
 
-    static func startParameters(of group: ControlGroup) -> StartParameters? { bytes(start, of: group).flatMap(decode) }
+    static func startParameters(of group: ControlGroup) throws(KernelError) -> StartParameters? {
+        try bytes(start, of: group).flatMap(decode)
+    }
 
-    static func name(of group: ControlGroup) -> String? { bytes(name, of: group).map { String(decoding: $0, as: UTF8.self) } }
+    static func name(of group: ControlGroup) throws(KernelError) -> String? {
+        try bytes(name, of: group).map { String(decoding: $0, as: UTF8.self) }
+    }
 
-    private static func bytes(_ key: String, of group: ControlGroup) -> [UInt8]? {
-        (try? group.label(key)).flatMap { $0 }.flatMap { unsealed(key, $0) }
+    private static func bytes(_ key: String, of group: ControlGroup) throws(KernelError) -> [UInt8]? {
+        try group.label(key).flatMap { unsealed(key, $0) }
     }
 
     /// A label is not believed unless it is what was written: a digest of key and value goes before the value.
@@ -40,7 +44,7 @@ enum Labels {
 
     /// Adds to what we last wrote. Only the explanation of a change (drift or wanted) rests on it, so a loss is no failure.
     static func note(_ settings: [Setting], on group: ControlGroup) {
-        var known = lastSet(on: group)
+        guard var known = try? lastSet(on: group) else { return }
         for setting in settings { known[setting.kernelName] = setting.kernelValue }
         // What a weight stands for depends on the scale that was in force when it was written.
         if let units = settings.first(where: { $0.field == "cpuunits" }) {
@@ -50,8 +54,8 @@ enum Labels {
         try? group.setLabel(set, sealed(set, Array(lines.joined().utf8)))
     }
 
-    static func lastSet(on group: ControlGroup) -> [String: Setting.Value] {
-        guard let bytes = bytes(set, of: group) else { return [:] }
+    static func lastSet(on group: ControlGroup) throws(KernelError) -> [String: Setting.Value] {
+        guard let bytes = try bytes(set, of: group) else { return [:] }
         let parts = strings(bytes)
         var known: [String: Setting.Value] = [:]
         for i in stride(from: 0, to: parts.count - 1, by: 2) { known[parts[i]] = value(parts[i + 1]) }

@@ -55,10 +55,10 @@ public struct Trash: Sendable {
     public func take(_ ctid: ContainerID, named name: String) throws(KernelError) -> String? {
         try Descriptor.makeDirectories(directory)
         let home = ContainerRoot(ctid: ctid, paths: paths).home
-        guard FileFacts.exists(home) else { return nil }
+        guard try Descriptor.exists(home) else { return nil }
         // Two within one second: the later one waits for the next.
         var time = Timestamp.now
-        while FileFacts.exists("\(directory)/\(ctid)-\(name)-\(Timestamp.compact(time))") { time += 1 }
+        while try Descriptor.exists("\(directory)/\(ctid)-\(name)-\(Timestamp.compact(time))") { time += 1 }
         let target = "\(directory)/\(ctid)-\(name)-\(Timestamp.compact(time))"
         guard rename(home, target) == 0 else { throw KernelError("move \(home) to \(target)", errno: errno) }
         return target
@@ -69,15 +69,8 @@ public struct Trash: Sendable {
     public func restore(_ item: Item) throws(KernelError) {
         let home = ContainerRoot(ctid: item.ctid, paths: paths).home
         // Renaming onto an empty directory would replace it.
-        let error = FileFacts.exists(home) ? EEXIST : rename(path(of: item), home) == 0 ? 0 : errno
+        let error = try Descriptor.exists(home) ? EEXIST : rename(path(of: item), home) == 0 ? 0 : errno
         guard error == 0 else { throw KernelError("move \(path(of: item)) back to \(home)", errno: error) }
-    }
-
-    private enum FileFacts {
-        static func exists(_ path: String) -> Bool {
-            var info = stat()
-            return lstat(path, &info) == 0
-        }
     }
 
     /// Destroys one.

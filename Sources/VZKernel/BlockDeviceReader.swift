@@ -11,15 +11,23 @@ public struct BlockDeviceReader: Sendable {
 
     /// The number of the file system that a file is on, as stat(2) tells: `254:0`; with major 0 it is no block device's. `nil` when
     /// there is no such file.
-    public static func fileSystem(of path: String) -> String? {
+    public static func fileSystem(of path: String) throws(KernelError) -> String? {
         var info = stat()
-        return stat(path, &info) == 0 ? text(info.st_dev) : nil
+        if stat(path, &info) == 0 { return text(info.st_dev) }
+        if isMissing(errno) { return nil }
+        throw KernelError("look at \"\(path)\"", errno: errno)
+    }
+
+    /// Whether an error says that there is no such thing, or none that can ever be seen from here. Any other is a failure of the kernel's,
+    /// after which nothing is known.
+    private static func isMissing(_ number: Int32) -> Bool {
+        [ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EACCES, EPERM, ELOOP, ENAMETOOLONG].contains(number)
     }
 
     /// The path itself when it is there, else the nearest directory above it that is.
-    public static func nearest(_ path: String) -> String {
+    public static func nearest(_ path: String) throws(KernelError) -> String {
         var path = path
-        while fileSystem(of: path) == nil, let slash = path.lastIndex(of: "/") {
+        while try fileSystem(of: path) == nil, let slash = path.lastIndex(of: "/") {
             path = slash == path.startIndex ? "/" : String(path[..<slash])
         }
         return real(path)
@@ -35,46 +43,58 @@ public struct BlockDeviceReader: Sendable {
     /// - Parameters:
     ///   - path: of the file, absolute.
     ///   - fileSystem: the number of the file system that it is on.
-    public func devices(under path: String, on fileSystem: String) -> Found {
+    /// - Throws: when the kernel fails at one of them: then it is not known what there is.
+    public func devices(under path: String, on fileSystem: String) throws(KernelError) -> Found {
         var memory: [String: BlockDeviceEntry?] = [:]
-        func entry(_ number: String) -> BlockDeviceEntry? {
-            if let known = memory[number] { return known }
-            let found = self.entry(number)
-            memory[number] = found
-            return found
+        var fault: KernelError?
+        func stack(under numbers: [String]) throws(KernelError) -> BlockStack {
+            let stack = BlockStack(under: numbers) { number in
+                if let known = memory[number] { return known }
+                var found: BlockDeviceEntry?
+                do throws(KernelError) { found = try self.entry(number) } catch { fault = error }
+                memory[number] = found
+                return found
+            }
+            if let fault { throw fault }
+            return stack
         }
-        let stack = BlockStack(under: [fileSystem], entry: entry)
-        if !stack.tops.isEmpty { return Found(stack: stack) }
+        let direct = try stack(under: [fileSystem])
+        if !direct.tops.isEmpty { return Found(stack: direct) }
         // btrfs, overlay, tmpfs and their like have a number of their own: the mount tells the source.
-        let mount = MountEntry.list((try? KernelFile.read(mountInfo)) ?? "").holding(Self.real(path))
-        let numbers = mount.map { members(of: $0) } ?? []
-        return Found(
-            stack: BlockStack(under: numbers, entry: entry), withoutDevice: numbers.isEmpty ? mount?.type ?? "no mount" : nil)
+        let mount = MountEntry.list(try KernelFile.read(mountInfo)).holding(Self.real(path))
+        let numbers = try mount.map { mount throws(KernelError) in try members(of: mount) } ?? []
+        return Found(stack: try stack(under: numbers), withoutDevice: numbers.isEmpty ? mount?.type ?? "no mount" : nil)
     }
 
     /// The devices of a mount's source: for btrfs all that the file system is spread over.
-    private func members(of mount: MountEntry) -> [String] {
+    private func members(of mount: MountEntry) throws(KernelError) -> [String] {
         guard mount.source.hasPrefix("/dev/"), let number = Self.device(mount.source) else { return [] }
-        guard mount.type == "btrfs", let name = entry(number)?.name else { return [number] }
-        for id in names("\(sys)/fs/btrfs") {
-            let devices = names("\(sys)/fs/btrfs/\(id)/devices")
-            if devices.contains(name) { return devices.compactMap { read("\(sys)/class/block/\($0)/dev") } }
+        guard mount.type == "btrfs", let name = try entry(number)?.name else { return [number] }
+        for id in try names("\(sys)/fs/btrfs") {
+            let devices = try names("\(sys)/fs/btrfs/\(id)/devices")
+            if devices.contains(name) { return try numbers(devices.map { "\(sys)/class/block/\($0)/dev" }) }
         }
         return [number]
     }
 
+    private func numbers(_ files: [String]) throws(KernelError) -> [String] {
+        var numbers: [String] = []
+        for file in files { if let number = try read(file) { numbers.append(number) } }
+        return numbers
+    }
+
     /// What sysfs says of a device; `nil` for what is none.
-    public func entry(_ number: String) -> BlockDeviceEntry? {
+    public func entry(_ number: String) throws(KernelError) -> BlockDeviceEntry? {
         let directory = "\(sys)/dev/block/\(number)"
-        guard let uevent = read(directory + "/uevent"),
+        guard let uevent = try read(directory + "/uevent"),
             let name = uevent.split(separator: "\n").first(where: { $0.hasPrefix("DEVNAME=") })?.dropFirst(8)
         else { return nil }
         var entry = BlockDeviceEntry(name: String(name))
         // The link is resolved by the kernel: `..` of a partition is its disk.
-        if read(directory + "/partition") != nil { entry.disk = read(directory + "/../dev") }
-        entry.slaves = names(directory + "/slaves").sorted().compactMap { read("\(directory)/slaves/\($0)/dev") }
-        entry.backing = read(directory + "/loop/backing_file").flatMap(Self.fileSystem)
-        entry.scheduler = read(directory + "/queue/scheduler").flatMap(Self.active)
+        if try read(directory + "/partition") != nil { entry.disk = try read(directory + "/../dev") }
+        entry.slaves = try numbers(names(directory + "/slaves").sorted().map { "\(directory)/slaves/\($0)/dev" })
+        if let backing = try read(directory + "/loop/backing_file") { entry.backing = try Self.fileSystem(of: backing) }
+        entry.scheduler = try read(directory + "/queue/scheduler").flatMap(Self.active)
         return entry
     }
 
@@ -84,13 +104,19 @@ public struct BlockDeviceReader: Sendable {
         return words.first { $0.hasPrefix("[") && $0.hasSuffix("]") }.map { String($0.dropFirst().dropLast()) }
     }
 
-    private func read(_ path: String) -> String? { try? KernelFile.read(path) }
+    private func read(_ path: String) throws(KernelError) -> String? {
+        do throws(KernelError) { return try KernelFile.read(path) } catch  where Self.isMissing(error.errno) { return nil }
+    }
 
-    private func names(_ path: String) -> [String] { Self.names(in: path) }
+    private func names(_ path: String) throws(KernelError) -> [String] { try Self.names(in: path) }
 
-    /// What is in a directory; nothing when it cannot be read.
-    public static func names(in path: String) -> [String] {
-        (try? Descriptor.open(path, O_RDONLY | O_DIRECTORY).names()) ?? []
+    /// What is in a directory; nothing when there is none.
+    public static func names(in path: String) throws(KernelError) -> [String] {
+        do throws(KernelError) {
+            return try Descriptor.open(path, O_RDONLY | O_DIRECTORY).names()
+        } catch  where isMissing(error.errno) {
+            return []
+        }
     }
 
     private static func device(_ path: String) -> String? {

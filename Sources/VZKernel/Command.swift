@@ -14,35 +14,23 @@ public enum Command {
     ///   standard error.
     @discardableResult
     public static func run(_ arguments: [String], patience: Double = patience) throws(KernelError) -> String {
-        // posix_spawn(3) has no word for PR_SET_PDEATHSIG (prctl(2)); util-linux is on every Debian.
-        let wrapper = ["setpriv", "--pdeathsig", "KILL", "--"]
         let output = try Pipe()
         let errors = try Pipe()
-        var actions = posix_spawn_file_actions_t()
-        var attributes = posix_spawnattr_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawnattr_init(&attributes)
-        defer {
-            posix_spawn_file_actions_destroy(&actions)
-            posix_spawnattr_destroy(&attributes)
-        }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, output.write.raw, 1)
-        posix_spawn_file_actions_adddup2(&actions, errors.write.raw, 2)
-        var all = sigset_t()
-        var none = sigset_t()
-        sigfillset(&all)
-        sigemptyset(&none)
-        posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
-        var pid: pid_t = 0
-        var argv: [UnsafeMutablePointer<CChar>?] = (wrapper + arguments).map { strdup($0) }
+        var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
         argv.append(nil)
         defer { for argument in argv { free(argument) } }
-        let error = posix_spawnp(&pid, wrapper[0], &actions, &attributes, argv, environ)
-        if error != 0 { throw KernelError("run \(wrapper[0])", errno: error) }
-        let process = try PidFD(pid: pid)
+        var pid: pid_t = 0
+        guard vz_command(argv, output.write.raw, errors.write.raw, &pid) == 0 else {
+            throw KernelError("run \(arguments.first ?? "")", errno: errno)
+        }
+        let process: PidFD
+        do throws(KernelError) {
+            process = try PidFD(pid: pid)
+        } catch {
+            kill(pid, SIGKILL)
+            while waitpid(pid, nil, 0) < 0 && errno == EINTR {}
+            throw error
+        }
         output.closeWriteEnd()
         errors.closeWriteEnd()
         let deadline = ContinuousClock.now + .seconds(patience)

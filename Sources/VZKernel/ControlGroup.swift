@@ -34,8 +34,15 @@ public struct ControlGroup: Sendable {
     }
 
     /// Whether the group is there in at least one hierarchy.
+    /// - Throws: when that cannot be told of one: a group that is there must not count as missing.
     public var exists: Bool {
-        tree.hierarchies.contains { faccessat($0.directory.raw, path, F_OK, 0) == 0 }
+        get throws(KernelError) {
+            for hierarchy in tree.hierarchies {
+                if faccessat(hierarchy.directory.raw, path, F_OK, 0) == 0 { return true }
+                if errno != ENOENT { throw KernelError("look for cgroup /\(path) in \(hierarchy.name)", errno: errno) }
+            }
+            return false
+        }
     }
 
     /// Removes the group and all groups nested in it, from every hierarchy. A group that is not there is no error.

@@ -34,12 +34,13 @@ extension ControlGroup {
         } catch  where error.errno == ENODEV {
             throw KernelError("read \"\(file)\" of cgroup /\(path)", errno: ENOENT, detail: "there is no such group")
         }
-        return list.isEmpty || list == tree.available(setting) ? nil : list
+        let all = try tree.available(setting)
+        return list.isEmpty || list == all ? nil : list
     }
 
     private func set(_ setting: ControlGroupTree.Setting, _ file: String, to list: String?) throws(KernelError) {
         let hierarchy = try hierarchy(for: setting)
-        let all = tree.available(setting) ?? ""
+        let all = try tree.available(setting) ?? ""
         let expected = "expected a part of \(all)"
         if let list { return try write(list, to: file, in: hierarchy, expected: expected) }
         // On v2 nothing in the file is all that the parent has now or ever gets, but the kernel takes that only while no process is in
@@ -56,11 +57,16 @@ extension ControlGroup {
 extension ControlGroupTree {
     /// All the CPUs or memory nodes that groups beneath the parent can have now, as the kernel writes a list; before there is a parent,
     /// what it will have. `nil` when this host has no such controller, and for any other setting.
-    public func available(_ setting: Setting) -> String? {
+    public func available(_ setting: Setting) throws(KernelError) -> String? {
         guard setting == .cpus || setting == .memoryNodes, let hierarchy = hierarchy(of: .cpuset) else { return nil }
         let file = setting == .cpus ? ControlGroup.cpusFile : ControlGroup.memoryNodesFile
         let effective = hierarchy.version == .v2 ? file + ".effective" : file
-        let lists = ["\(parent)/\(effective)", effective].lazy.compactMap { try? KernelFile.read($0, at: hierarchy.directory) }
-        return lists.first { !$0.isEmpty }
+        for file in ["\(parent)/\(effective)", effective] {
+            do throws(KernelError) {
+                let list = try KernelFile.read(file, at: hierarchy.directory)
+                if !list.isEmpty { return list }
+            } catch  where error.errno == ENOENT || error.errno == ENODEV {}
+        }
+        return nil
     }
 }

@@ -123,8 +123,11 @@ extension ControlGroup {
     ) -> KernelError {
         let action = "\(verb) \"\(file)\" of cgroup /\(path)"
         guard number == ENOENT || number == ENODEV else { return KernelError(action, errno: number, detail: expected) }
-        if number == ENOENT, faccessat(hierarchy.directory.raw, path, F_OK, 0) == 0 {
-            return KernelError(action, errno: EOPNOTSUPP, detail: "the kernel has no such file in \(hierarchy.name)")
+        if number == ENOENT {
+            if faccessat(hierarchy.directory.raw, path, F_OK, 0) == 0 {
+                return KernelError(action, errno: EOPNOTSUPP, detail: "the kernel has no such file in \(hierarchy.name)")
+            }
+            if errno != ENOENT { return KernelError(action, errno: errno) }
         }
         return KernelError(action, errno: ENOENT, detail: "there is no such group")
     }

@@ -14,16 +14,20 @@ public struct ControlGroupTree: Sendable {
     private let unusable: [(mount: ControlGroupMount, reason: String)]
 
     /// Looks for the mounted hierarchies in `mountInfo` (a file in the form of proc_pid_mountinfo(5)). Nothing is made or changed.
-    /// - Throws: when `mountInfo` cannot be read, or `parent` is no name for a group (see `group`).
+    /// - Throws: when `mountInfo` cannot be read, or `parent` is no name for a group (see `group`); and when the kernel fails at a
+    ///   hierarchy: a container that was started without it would be outside of its limits for good.
     public static func discover(
         parent: String = "vz", mountInfo: String = "/proc/self/mountinfo"
     ) throws(KernelError) -> ControlGroupTree {
         try checkName(parent)
         let bytes = try Descriptor.open(mountInfo, O_RDONLY).readAll(limit: 64 << 20, named: mountInfo)
-        return ControlGroupTree(parent: parent, mounts: ControlGroupMount.parse(String(decoding: bytes, as: UTF8.self)))
+        return try ControlGroupTree(parent: parent, mounts: ControlGroupMount.parse(String(decoding: bytes, as: UTF8.self)))
     }
 
-    private init(parent: String, mounts: [ControlGroupMount]) {
+    /// What a mount that is hidden, read-only or somebody else's answers, and will answer again.
+    private static let lasting = [ENOENT, ENOTDIR, ENODEV, EACCES, EPERM, EROFS]
+
+    private init(parent: String, mounts: [ControlGroupMount]) throws(KernelError) {
         var hierarchies: [Hierarchy] = []
         var unusable: [(mount: ControlGroupMount, reason: String)] = []
         // The same hierarchy may be mounted more than once: a mount of all of it is better than one of a part.
@@ -32,6 +36,7 @@ public struct ControlGroupTree: Sendable {
             do throws(KernelError) {
                 hierarchies.append(try Hierarchy(mount))
             } catch {
+                guard Self.lasting.contains(error.errno) else { throw error }
                 unusable.append((mount, String(describing: error)))
             }
         }
@@ -157,9 +162,9 @@ extension ControlGroupTree.Hierarchy {
         }
     }
 
-    /// Whether a group has this file.
+    /// Whether a group has this file. One that cannot be seen for another reason counts as there: whoever uses it is told that reason.
     func has(_ file: String, in path: String) -> Bool {
-        faccessat(directory.raw, "\(path)/\(file)", F_OK, 0) == 0
+        faccessat(directory.raw, "\(path)/\(file)", F_OK, 0) == 0 || (errno != ENOENT && errno != ENODEV)
     }
 
     /// Enables controllers for the groups below one (v2). What the kernel refuses stays off, as `enabled(below:)` tells.
@@ -170,10 +175,15 @@ extension ControlGroupTree.Hierarchy {
         }
     }
 
-    /// The controllers that a v2 group hands down to the groups below it.
+    /// The controllers that a v2 group hands down to the groups below it. When they cannot be read they count as all: whoever uses one is
+    /// told the reason.
     func enabled(below path: String?) -> [ControlGroupTree.Controller] {
-        guard let text = try? KernelFile.read(Self.subtreeControl(path), at: directory) else { return [] }
-        return text.split(separator: " ").compactMap { ControlGroupTree.Controller(rawValue: String($0)) }
+        do throws(KernelError) {
+            let text = try KernelFile.read(Self.subtreeControl(path), at: directory)
+            return text.split(separator: " ").compactMap { ControlGroupTree.Controller(rawValue: String($0)) }
+        } catch {
+            return error.errno == ENOENT || error.errno == ENODEV ? [] : controllers
+        }
     }
 
     private static func subtreeControl(_ path: String?) -> String {

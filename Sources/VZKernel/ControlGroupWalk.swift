@@ -18,7 +18,7 @@ enum ControlGroupWalk {
         var pending = [try children(of: current)]
         while let last = pending.indices.last {
             if let name = pending[last].popLast() {
-                guard let child = open(name, at: current) else { continue }
+                guard let child = try open(name, at: current) else { continue }
                 names.append(name)
                 pending.append(try children(of: child))
                 current = child
@@ -46,13 +46,16 @@ enum ControlGroupWalk {
         }
         defer { closedir(stream) }
         var names: [[CChar]] = []
-        while let entry = readdir(stream) {
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else { break }
             guard Int(entry.pointee.d_type) == Int(DT_DIR) else { continue }
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                 bytes.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } + [0]
             }
             if name != [46, 0] && name != [46, 46, 0] { names.append(name) }
         }
+        guard errno == 0 || errno == ENOENT || errno == ENODEV else { throw KernelError("list groups", errno: errno) }
         return names
     }
 
@@ -62,8 +65,15 @@ enum ControlGroupWalk {
     }
 
     /// The nested group's directory; `nil` when it is gone. A symbolic link is never followed.
-    private static func open(_ name: [CChar], at directory: Descriptor) -> Descriptor? {
-        let raw = openat(directory.raw, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-        return raw < 0 ? nil : Descriptor(adopting: raw)
+    private static func open(_ name: [CChar], at directory: Descriptor) throws(KernelError) -> Descriptor? {
+        while true {
+            let raw = openat(directory.raw, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            if raw >= 0 { return Descriptor(adopting: raw) }
+            switch errno {
+            case EINTR: continue
+            case ENOENT, ENODEV: return nil
+            default: throw KernelError("open cgroup \(text(of: name))", errno: errno)
+            }
+        }
     }
 }

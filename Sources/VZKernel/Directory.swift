@@ -39,6 +39,15 @@ extension Descriptor {
         return (info.st_mode & S_IFMT == S_IFCHR, UInt32((info.st_rdev >> 8) & 0xfff), UInt32(info.st_rdev & 0xff))
     }
 
+    /// Whether something has this name, whatever it is (lstat(2)).
+    /// - Throws: `KernelError` when that cannot be told: what is there must not count as missing.
+    public static func exists(_ path: String) throws(KernelError) -> Bool {
+        var info = stat()
+        if lstat(path, &info) == 0 { return true }
+        if errno == ENOENT || errno == ENOTDIR { return false }
+        throw KernelError("look for \"\(path)\"", errno: errno)
+    }
+
     /// Makes a directory in one that is there, unless it is there itself.
     public static func makeDirectory(_ path: String, mode: UInt32) throws(KernelError) {
         if mkdir(path, mode_t(mode)) != 0 && errno != EEXIST { throw KernelError("make directory \"\(path)\"", errno: errno) }

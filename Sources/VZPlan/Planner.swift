@@ -100,14 +100,17 @@ public enum Planner {
             var changes: [Change] = []
             if observed.isPresent { changes.append(stop("running", "stopped", desired.stateReason)) }
             if desired.removal == .trash, observed.rootExists {
-                changes.append(
-                    Change(action: .discardRoot, before: "root", after: "trash", disruption: .recreate, reason: .removed))
+                changes.append(discardRoot(.removed))
             }
             return changes
         case (.running, false):
             // Left-overs of a container that ended, or of a start that was killed half-way.
             let cleared = observed.isPresent ? [stop("ended", "cleared away", .wanted)] : []
-            return cleared + start(desired, makingRoot: !observed.rootExists)
+            guard observed.rootExists else { return cleared + start(desired, makingRoot: true) }
+            // What was stopped to be made anew, and came no further, is not started as it was.
+            let renewing = waiting(observed, desired).filter { $0.disruption == .recreate && $0.held == nil }
+            let discarded = renewing.isEmpty ? [] : renewing + [discardRoot()]
+            return cleared + discarded + start(desired, makingRoot: !renewing.isEmpty)
         case (.running, true) where desired.mustRestart:
             let waiting = waiting(observed, desired).filter { $0.disruption == .restart }.map { change in
                 var change = change
@@ -120,15 +123,17 @@ public enum Planner {
             let strongest = waiting.filter { $0.held == nil }.map(\.disruption).max()
             guard let strongest else { return settle(observed, desired, lastSet) + waiting }
             var changes = waiting + [stop("running", "stopped", .wanted)]
-            if strongest == .recreate {
-                changes.append(Change(action: .discardRoot, before: "root", after: "trash", disruption: .recreate))
-            }
+            if strongest == .recreate { changes.append(discardRoot()) }
             return changes + start(desired, makingRoot: strongest == .recreate)
         }
     }
 
     private static func stop(_ before: String, _ after: String, _ reason: Reason) -> Change {
         Change(action: .stop, before: before, after: after, disruption: .restart, reason: reason)
+    }
+
+    private static func discardRoot(_ reason: Reason = .wanted) -> Change {
+        Change(action: .discardRoot, before: "root", after: "trash", disruption: .recreate, reason: reason)
     }
 
     private static func start(_ desired: DesiredContainer, makingRoot: Bool) -> [Change] {

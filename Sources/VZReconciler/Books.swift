@@ -28,17 +28,21 @@ public final class Books: Accounts {
 
     /// - Parameters:
     ///   - actor: who makes the changes: `vzd`, or `vzctl USER`.
+    ///   - log: is told what happens.
+    ///   - troubles: is told what cannot be written down; `nil`: `log` as well.
     ///   - keepsStatus: whether the status files are kept here; no where a daemon keeps them.
     ///   - manager: the service manager that waits for a word of this process.
     public init(
-        paths: NodePaths, actor: String, log: Logger, keepsStatus: Bool = true, manager: ServiceManager? = nil
+        paths: NodePaths, actor: String, log: Logger, troubles: Logger? = nil, keepsStatus: Bool = true,
+        manager: ServiceManager? = nil
     ) {
+        let troubles = troubles ?? log
         self.log = log
         self.actor = actor
         self.manager = manager
-        status = keepsStatus ? StatusDirectory(paths.status, log: log) : nil
-        audit = AuditLog(state: paths.state, log: log)
-        events = EventLog(run: paths.run, log: log)
+        status = keepsStatus ? StatusDirectory(paths.status, log: troubles) : nil
+        audit = AuditLog(state: paths.state, log: troubles)
+        events = EventLog(run: paths.run, log: log, troubles: troubles)
     }
 
     /// A reload was asked for; it is over with the next look.

@@ -257,7 +257,8 @@ public struct ManifestDirectory: Sendable {
         }
         // A directory that goes away under our eyes looks as if its files were being removed.
         var status = stat()
-        guard fstat(directory.raw, &status) == 0, status.st_nlink > 0 else { throw Unavailable("removed while being read") }
+        guard fstat(directory.raw, &status) == 0 else { throw Unavailable(KernelError.text(of: errno)) }
+        guard status.st_nlink > 0 else { throw Unavailable("removed while being read") }
         try compare(entries, of: path, on: status.st_dev)
         return (entries, dropIns)
     }

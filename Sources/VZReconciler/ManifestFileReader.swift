@@ -84,8 +84,9 @@ struct ManifestFileReader {
             if asksOwner, Self.isOpenForWriting(file) { return .problem("is open for writing; it is read when it is closed") }
             let bytes = try file.readAll(limit: ManifestDirectory.sizeLimit, named: name)
             var after = stat()
-            guard fstat(file.raw, &after) == 0, case (let old, let new) = (FileVersion(before), FileVersion(after)),
-                old.size == new.size, old.modified == new.modified, bytes.count == Int(new.size)
+            guard fstat(file.raw, &after) == 0 else { return .problem(KernelError.text(of: errno)) }
+            guard case (let old, let new) = (FileVersion(before), FileVersion(after)), old.size == new.size,
+                old.modified == new.modified, bytes.count == Int(new.size)
             else { return .problem("was written to while being read; it is read again at the next look") }
             if old == new, new.changed < past, new.modified < past {
                 remembered[path] = Seen(version: new, bytes: bytes, since: begin)

@@ -104,7 +104,7 @@ public final class Node: Sendable {
     ///   - removing: believes that what is gone was removed. Who is there for one container leaves that to others.
     public func look(only: [String]? = nil, remembering: Bool, removing: Bool = true) throws -> Look {
         let reading = only.map(ManifestDirectory.read(given:)) ?? directory.read()
-        core.lookAtHost()
+        try core.lookAtHost()
         let present = try core.present()
         let (said, nextEnd, unreadable) = try overridesByID(at: Timestamp.now)
         let (acknowledged, cache) = (acknowledged, try updatedRecords())
@@ -207,8 +207,17 @@ public final class Node: Sendable {
     /// What would be done for one container, and what it was seen to be.
     public func plan(_ target: Target, known: PidFD? = nil) throws(KernelError) -> (Plan.Container, IsolationCore.Observation) {
         var observation = try core.observe(target.record.ctid, known: known)
-        observation.container.rootTemplate = target.record.rootTemplate ?? core.rootLabels(of: target.record.ctid).template
-        let plan = target.plan(from: observation.container) { core.lastSet(observation.handle) }
+        observation.container.rootTemplate = core.rootLabels(of: target.record.ctid).template ?? target.record.rootTemplate
+        var fault: KernelError?
+        let plan = target.plan(from: observation.container) {
+            do throws(KernelError) {
+                return try core.lastSet(observation.handle)
+            } catch {
+                fault = error
+                return [:]
+            }
+        }
+        if let fault { throw fault }
         return (plan, observation)
     }
 

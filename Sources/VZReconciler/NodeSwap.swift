@@ -1,5 +1,6 @@
+internal import Glibc
 internal import VZIsolation
-internal import VZKernel
+public import VZKernel
 internal import VZModel
 internal import VZPlan
 
@@ -18,16 +19,15 @@ extension Node {
     /// Makes the swap space that containers are promised, and takes away what is no longer needed (`VSwap`).
     /// - Parameter isShort: whether the host is short of memory.
     /// - Returns: what was done; what does not hold is added to the look's warnings.
-    public func provideSwap(for look: inout Look, isShort: Bool = false) -> [String] {
+    public func provideSwap(for look: inout Look, isShort: Bool = false) throws(KernelError) -> [String] {
         guard core.host.supports(.swapMax), let ram = core.host.ram else { return [] }
-        do {
-            let (done, warnings) = try VSwap(controlGroup: paths.controlGroup).provide(
-                Self.promisedSwap(look.targets), ram: ram, isShort: isShort)
-            look.warnings += warnings
-            return done
-        } catch {
-            look.warnings.append("provide swap space: \(error)")
-            return []
+        guard let lock = try FileLock.lock(paths.locks + "/swap", deadline: .now + .seconds(120)) else {
+            throw KernelError("lock \(paths.locks)/swap", errno: EAGAIN, detail: "another vz has held it for 120 s")
         }
+        defer { withExtendedLifetime(lock) {} }
+        let swap = VSwap(controlGroup: paths.controlGroup, claim: paths.run + "/vswap")
+        let (done, warnings) = try swap.provide(Self.promisedSwap(look.targets), ram: ram, isShort: isShort)
+        look.warnings += warnings
+        return done
     }
 }

@@ -70,9 +70,12 @@ extension Node {
 
     /// What would be wrong with a manifest when one of its drop-ins held `text`.
     private func mistake(in target: Target, withDropIn path: String, _ text: String?) -> String? {
-        var files = ManifestDirectory(paths: paths.manifests).read().files
+        let reading = ManifestDirectory(paths: paths.manifests).read()
+        var files = reading.files
         guard let index = files.firstIndex(where: { $0.path == target.record.source.file }) else {
-            return "its manifest \(target.record.source.file) is not there"
+            let place = target.record.source.file
+            let problem = reading.problems.first { $0.path == place } ?? reading.unavailable.first
+            return problem.map { "\($0)" } ?? "its manifest \(place) is not there"
         }
         files[index].dropIns.removeAll { $0.path == path }
         if let text {

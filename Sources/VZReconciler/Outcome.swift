@@ -77,7 +77,7 @@ extension Node {
         }
         defer {
             outcome.made = steps.made
-            outcome.rootExists = core.rootExists(of: target.record.ctid)
+            outcome.rootExists = (try? core.rootExists(of: target.record.ctid)) ?? true
             accounts.converged(outcome)
         }
         do {

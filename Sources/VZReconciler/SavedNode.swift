@@ -14,14 +14,14 @@ extension Node {
             created: created, node: id, generation: look.generation, brake: look.brake, capabilities: core.host, figures: figures,
             records: try look.targets.map { target in
                 let (_, seen) = try plan(target)
-                let lastSet = seen.container.isPresent ? core.lastSet(seen.handle) : [:]
+                let lastSet = try seen.container.isPresent ? core.lastSet(seen.handle) : [:]
                 return NodeDocument.Saved(target, NodeDocument.Seen(seen.container, lastSet: lastSet))
             },
             unrecorded: try look.unrecorded.map { present in
                 let seen = try core.observe(present.ctid)
                 return NodeDocument.Unrecorded(
                     ctid: present.ctid, name: present.name, idBase: present.idBase,
-                    seen: NodeDocument.Seen(seen.container, lastSet: core.lastSet(seen.handle)))
+                    seen: NodeDocument.Seen(seen.container, lastSet: try core.lastSet(seen.handle)))
             })
     }
 }

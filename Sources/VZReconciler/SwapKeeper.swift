@@ -92,6 +92,10 @@ final class SwapKeeper: Sendable {
         }
         // What is being moved is in nobody else's hands.
         if isMoving { return }
-        for message in node.provideSwap(for: &look, isShort: isShort) { accounts.note(nil, .info, "SwapSpace", message) }
+        do {
+            for message in try node.provideSwap(for: &look, isShort: isShort) { accounts.note(nil, .info, "SwapSpace", message) }
+        } catch {
+            look.warnings.append("provide swap space: \(error)")
+        }
     }
 }

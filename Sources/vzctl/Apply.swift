@@ -71,10 +71,16 @@ struct Apply: ParsableCommand {
             }
             if let confirmWithin { return try Trial(node: node, paths: paths, reason: reason).run(confirmWithin) }
             var look = try access.look(remembering: true)
+            var isSwapMissing = false
             // The daemon sees to it itself.
             if !node.isDaemonRunning {
                 let known = look.warnings.count
-                node.provideSwap(for: &look).forEach(say)
+                do {
+                    try node.provideSwap(for: &look).forEach(say)
+                } catch {
+                    say("vzctl: provide swap space: \(error)")
+                    isSwapMissing = true
+                }
                 look.warnings.dropFirst(known).forEach(say)
             }
             if !paths.isEmpty { look.targets = try Self.chosen(paths, in: look, of: node) }
@@ -103,6 +109,7 @@ struct Apply: ParsableCommand {
                 try Self.awaitConvergence(of: staying, until: patience)
                 failed.formIntersection(removed)
             }
+            if isSwapMissing { throw Failure("the swap space that containers are promised is not there; see above") }
             if !failed.isEmpty { throw Failure("\(failed.count) container\(failed.count == 1 ? "" : "s") failed; see above") }
             if !look.diagnostics.isEmpty { throw Failure("there are invalid manifests; see above", .invalidData) }
             let held = done.filter { plan in

@@ -54,7 +54,8 @@ struct Diff: ParsableCommand {
             let access = try NodeAccess(changing: false)
             let texts = try access.chosen(name).targets.map { target in
                 let seen = try access.node.plan(target).1
-                let differences = Difference.between(seen.container, target.desired) { access.node.core.lastSet(seen.handle) }
+                let lastSet = try access.node.core.lastSet(seen.handle)
+                let differences = Difference.between(seen.container, target.desired) { lastSet }
                 return Difference.text(
                     differences, of: target.record.ctid, target.record.name,
                     source: target.desired.source)

@@ -51,7 +51,9 @@ struct SetCommand: ParsableCommand {
     /// Brings it into effect now when there is no daemon to do it.
     private func settle(_ access: NodeAccess, _ name: String) throws {
         if access.node.pokeDaemon() { return }
-        _ = try access.node.converge(access.target(name, remembering: true), in: access.books)
+        let target = try access.target(name, remembering: true)
+        if let why = target.lastKnownGood { throw Failure("\(why): the last accepted manifest of \(name) stays in force") }
+        _ = try access.node.converge(target, in: access.books)
     }
 
     private struct Asked {

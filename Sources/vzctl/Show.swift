@@ -32,7 +32,8 @@ struct Show: ParsableCommand {
             notes.append("ids on the host: \(target.record.idBase)…\(target.record.idBase + ContainerStart.idCount - 1)")
             if let process = seen.handle.process {
                 notes.append("running, process 1 is \(process.pid) on the host")
-                let settings = Facets.told(seen.container.settings, by: target.cpuScale) { access.node.core.lastSet(seen.handle) }
+                let lastSet = try access.node.core.lastSet(seen.handle)
+                let settings = Facets.told(seen.container.settings, by: target.cpuScale) { lastSet }
                 notes += settings.map { "\($0.field): \($0.value) (\($0.kernelName) \($0.kernelValue))" }
             } else {
                 notes.append("not running")

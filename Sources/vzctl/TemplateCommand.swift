@@ -68,7 +68,7 @@ struct RemoveTemplate: ParsableCommand {
     func run() throws {
         try report {
             let store = try TemplateCommand.store()
-            guard store.find(name) != nil else { throw Failure("no template \"\(name)\" in \(store.directory)", .noTemplate) }
+            guard try store.find(name) != nil else { throw Failure("no template \"\(name)\" in \(store.directory)", .noTemplate) }
             try store.remove(name)
         }
     }

@@ -70,7 +70,7 @@ struct NodeAccess {
     var books: Books {
         Books(
             paths: node.paths, actor: "vzctl \(owner())", log: Logger(label: "vzctl") { _ in SwiftLogNoOpLogHandler() },
-            keepsStatus: !node.isDaemonRunning)
+            troubles: Logger(label: "vzctl") { _ in TroubleHandler() }, keepsStatus: !node.isDaemonRunning)
     }
 
     /// What the manifests and records say. What cannot be read of the records is told.
@@ -105,6 +105,18 @@ struct NodeAccess {
         }
         return (target, handle, process)
     }
+}
+
+/// Tells on standard error what could not be written down of what was done. What was done a verb tells itself.
+struct TroubleHandler: LogHandler {
+    var logLevel = Logger.Level.warning
+    var metadata = Logger.Metadata()
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) { say("vzctl: \(event.message)") }
 }
 
 /// Runs a verb, and tells its failure on standard error.

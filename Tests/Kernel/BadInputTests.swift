@@ -124,7 +124,7 @@ import Testing
         try tree.prepareParent()
         let unified = try #require(tree.unified)
         try KernelFile.write("-pids", to: "\(tree.parent)/cgroup.subtree_control", at: unified.directory)
-        let core = IsolationCore(paths: node.paths, tree: tree, host: HostCapabilities(tree))
+        let core = IsolationCore(paths: node.paths, tree: tree, host: try HostCapabilities(tree))
         try check(core, missing: ["beancounters.numproc"], "the controller pids is not enabled")
     }
 

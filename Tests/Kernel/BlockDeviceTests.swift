@@ -88,13 +88,12 @@ import Testing
             let reader = BlockDeviceReader(sys: sys, mountInfo: "/proc/self/mountinfo")
             let vda = BlockDevice(number: "254:0", name: "vda", scheduler: "none")
             let vdb = BlockDevice(number: "254:16", name: "vdb", scheduler: "bfq")
-            #expect(reader.entry("254:1") == BlockDeviceEntry(name: "vda1", disk: "254:0"))
-            #expect(reader.entry("1:1") == nil)
-            #expect(
-                reader.devices(under: "/", on: "254:1").stack == BlockStack(tops: [vda], queues: [vda], disks: [vda]))
-            #expect(
-                reader.devices(under: "/", on: "253:0").stack
-                    == BlockStack(tops: [BlockDevice(number: "253:0", name: "dm-0")], queues: [vda], disks: [vda]))
+            let (part, none) = (try reader.entry("254:1"), try reader.entry("1:1"))
+            #expect(part == BlockDeviceEntry(name: "vda1", disk: "254:0") && none == nil)
+            let (onPart, onMapped) = (try reader.devices(under: "/", on: "254:1"), try reader.devices(under: "/", on: "253:0"))
+            #expect(onPart.stack == BlockStack(tops: [vda], queues: [vda], disks: [vda]))
+            let mapped = BlockDevice(number: "253:0", name: "dm-0")
+            #expect(onMapped.stack == BlockStack(tops: [mapped], queues: [vda], disks: [vda]))
             _ = vdb
         }
     }
@@ -106,9 +105,9 @@ import Testing
             try Descriptor.makeDirectories("\(sys)/devices/loop0/loop")
             try TestFile.write(image + "\n", to: "\(sys)/devices/loop0/loop/backing_file")
             let reader = BlockDeviceReader(sys: sys)
-            let number = try #require(BlockDeviceReader.fileSystem(of: image))
-            #expect(reader.entry("7:0")?.backing == number)
-            #expect(reader.devices(under: "/", on: "7:0").stack.tops.map(\.name) == ["loop0"])
+            let number = try #require(try BlockDeviceReader.fileSystem(of: image))
+            #expect(try reader.entry("7:0")?.backing == number)
+            #expect(try reader.devices(under: "/", on: "7:0").stack.tops.map(\.name) == ["loop0"])
         }
     }
 
@@ -124,8 +123,8 @@ import Testing
 
                 """, to: table)
             let reader = BlockDeviceReader(sys: sys, mountInfo: table)
-            #expect(reader.devices(under: "/srv/with blank/x", on: "0:30").withoutDevice == "tmpfs")
-            #expect(reader.devices(under: "/srv/pool", on: "0:31") == .init(stack: BlockStack(), withoutDevice: "zfs"))
+            #expect(try reader.devices(under: "/srv/with blank/x", on: "0:30").withoutDevice == "tmpfs")
+            #expect(try reader.devices(under: "/srv/pool", on: "0:31") == .init(stack: BlockStack(), withoutDevice: "zfs"))
             let mounts = MountEntry.list(try TestFile.read(table))
             #expect(mounts.map(\.mountPoint) == ["/", "/srv/with blank", "/srv/pool"])
             #expect(mounts.holding("/srv/poolish")?.mountPoint == "/")
@@ -162,8 +161,8 @@ import Testing
     /// On the disk below this test, whatever it is.
     @Test func theFileSystemOfThisTestIsFound() throws {
         let place = TestPlace.directory
-        let number = try #require(BlockDeviceReader.fileSystem(of: place))
-        let found = BlockDeviceReader().devices(under: place, on: number)
+        let number = try #require(try BlockDeviceReader.fileSystem(of: place))
+        let found = try BlockDeviceReader().devices(under: place, on: number)
         guard !number.hasPrefix("0:") else { return }
         #expect(found.stack.tops.count == 1 && !found.stack.disks.isEmpty, "\(found)")
     }

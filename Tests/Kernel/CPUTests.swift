@@ -13,7 +13,7 @@ import Testing
     private static let base = "template: busybox\n"
 
     /// All that the kernel gives to groups.
-    private static let available = (try? ControlGroupTree.discover())?.available(.cpus) ?? ""
+    private static let available = (try? ControlGroupTree.discover().available(.cpus)) ?? ""
     private static let hasTwoCPUs = NumberSet(text: "0-1")?.isSubset(of: NumberSet(text: available) ?? .ranges([])) ?? false
 
     private func declare(_ node: TestNode, _ spec: String, ctid: Int = 101) throws {

@@ -97,7 +97,7 @@ import Testing
 
     @Test func cpuSets() throws {
         try withGroup { group in
-            let available = try #require(group.tree.available(.cpus))
+            let available = try #require(try group.tree.available(.cpus))
             #expect(try group.cpus() == nil && group.memoryNodes() == nil)
             try group.setCPUs("0")
             #expect(try group.cpus() == (available == "0" ? nil : "0"))

@@ -12,7 +12,7 @@ import Testing
     ]
 
     private func facts(_ change: (inout HostFacts) -> Void = { _ in }) throws -> HostFacts {
-        var host = HostCapabilities(try ControlGroupTree.discover())
+        var host = try HostCapabilities(ControlGroupTree.discover())
         let disk = BlockDevice(number: "254:0", name: "vda", scheduler: "mq-deadline")
         host.storage = RootStorage(
             .init(stack: BlockStack(tops: [disk], queues: [disk], disks: [disk]), withoutDevice: nil), hasIOCost: false)

@@ -20,7 +20,7 @@ import Testing
             let ram = try #require(host.ram)
             let score = try #require(GuaranteeFacet.oomScore(guaranteed: 1024 * 4096, ram: ram))
             #expect(score < 0)
-            #expect(OOMScore.of(process) == (host.noSparing == nil ? score : 0))
+            #expect(try OOMScore.of(process) == (host.noSparing == nil ? score : 0))
             let plan = try node.plan()
             #expect(plan.isEmpty)
             let told = plan.containers.flatMap(\.unsupported).map(\.field)
@@ -50,7 +50,7 @@ import Testing
     @Test(.enabled(if: OOMScore.refusal == nil)) func theScoreIsChangedLiveForAllButWhoChoseHisOwn() throws {
         try withNode { node in
             let process = try node.start("web", ctid: 101)
-            #expect(OOMScore.of(process) == 0)
+            #expect(try OOMScore.of(process) == 0)
             let follower = try GroupProgram(["/bin/cat"], in: node.group())
             let own = try GroupProgram(["/bin/cat"], in: node.group())
             try KernelFile.write("500", to: "/proc/\(own.process)/oom_score_adj")
@@ -65,10 +65,10 @@ import Testing
             try KernelFile.write("0", to: "/proc/\(process.pid)/oom_score_adj")
             #expect(try node.plan().containers.flatMap(\.changes).map(\.reason) == [.drift])
             try node.apply()
-            #expect(OOMScore.of(process) == -999)
+            #expect(try OOMScore.of(process) == -999)
             try node.declare("web", Self.idle)
             try node.apply()
-            #expect(OOMScore.of(process) == 0 && process.isRunning)
+            #expect(try OOMScore.of(process) == 0 && process.isRunning)
         }
     }
 
@@ -84,7 +84,7 @@ import Testing
                     "import sys; b = b'x' * (%d << 20); print('has', flush=True); sys.stdin.readline(); print('well', flush=True)"
                 let guaranteed = try GroupProgram.python(hold.replacing("%d", with: "96"), in: node.group(101))
                 let first = try #require(try node.running(101))
-                let score = try #require(OOMScore.of(first))
+                let score = try #require(try OOMScore.of(first))
                 try KernelFile.write("\(score)", to: "/proc/\(guaranteed.process)/oom_score_adj")
                 #expect(try guaranteed.line() == "has")
                 var others: [GroupProgram] = []

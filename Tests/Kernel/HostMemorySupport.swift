@@ -28,7 +28,7 @@ func writtenBytes(_ disk: String) throws -> Int64 {
 /// Takes the host's memory away for a while but for so much, as huge pages that nobody uses; this process is not the one to suffer.
 func withScarceMemory(leaving bytes: Int64, _ body: () throws -> Void) throws {
     let file = "/proc/sys/vm/nr_hugepages"
-    let own = try #require(OOMScore.own)
+    let own = try #require(try OOMScore.own)
     try KernelFile.write("-500", to: "/proc/self/oom_score_adj")
     defer {
         #expect(throws: Never.self) {

@@ -16,7 +16,7 @@ import Testing
 
     private func storage(_ node: TestNode) throws -> RootStorage {
         let core = try node.node().core
-        core.lookAtHost()
+        try core.lookAtHost()
         return try #require(core.host.storage)
     }
 

@@ -83,6 +83,18 @@ import Testing
         }
     }
 
+    @Test func whatAKilledOneWasMakingGoesWithTheNext() throws {
+        try withNode(sharedTemplates: false) { node in
+            let store = TemplateStore(directory: node.paths.templates)
+            let ended = try TestProcess(["true"], environment: [:], prefix: node.directory + "/true")
+            ended.wait()
+            let (left, others) = ("\(node.paths.templates)/.new-\(ended.process.pid)-bad", "\(node.paths.templates)/.new-1-good")
+            for directory in [left + "/bin", others] { try Descriptor.makeDirectories(directory) }
+            try store.create("good", from: try source(node))
+            #expect(try !Descriptor.exists(left) && Descriptor.exists(others), "process 1 has not ended")
+        }
+    }
+
     @Test func theVerbs() throws {
         try withNode(sharedTemplates: false) { node in
             #expect(try node.vzctl("template", "create", "busybox", "--busybox").exit == .code(0))

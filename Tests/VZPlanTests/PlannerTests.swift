@@ -132,6 +132,19 @@ import VZPlan
         #expect(
             Planner.changes(from: running([]), to: other).map(\.action)
                 == [.wait, .stop, .discardRoot, .makeRoot(template: "debian"), .start])
+        // Ended half-way, after the stop: what is there of the former root is not started once more.
+        var stopped = ObservedContainer(rootExists: true, rootTemplate: running([]).rootTemplate)
+        let renewing: [Change.Action] = [.wait, .discardRoot, .makeRoot(template: "debian"), .start]
+        #expect(Planner.changes(from: stopped, to: other).map(\.action) == renewing)
+        stopped.isPresent = true
+        #expect(Planner.changes(from: stopped, to: other).map(\.action) == [.stop] + renewing)
+        other.brake = "many at once"
+        #expect(Planner.changes(from: stopped, to: other).map(\.action) == [.stop, .start])
+        other.disruption = .restart
+        #expect(Planner.changes(from: stopped, to: other).map(\.action) == [.stop, .start])
+        // Put into the trash already.
+        stopped.rootExists = false
+        #expect(Planner.changes(from: stopped, to: other).map(\.action) == [.stop, .makeRoot(template: "debian"), .start])
     }
 
     @Test func aHoldHoldsEverything() throws {

@@ -21,6 +21,10 @@ int vz_pidfd_send_signal(int pidfd, int signal);
 /// The wait status of a process that has ended and been reaped (PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15).
 /// 0 and `status`; -1 with ENODATA while it is not reaped, ENOTTY or EINVAL where the kernel cannot tell.
 int vz_pidfd_exit_status(int pidfd, int *status);
+/// Starts a program of the host's as a child: `argv[0]` is looked for in PATH; standard input is /dev/null, standard output and error are
+/// `output` and `errors`; signals are at their defaults. It is killed when the calling thread ends before it, from the first moment on.
+/// 0 and `pid`; -1 with errno when it cannot be started.
+int vz_command(char *const argv[], int output, int errors, pid_t *pid);
 /// Waits for a child of ours. 0 and `status` in the form of wait(2).
 int vz_wait_child(int pidfd, int *status);
 /// The host name in the UTS namespace of another process. Setting it takes a thread made for that.

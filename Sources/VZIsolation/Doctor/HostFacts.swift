@@ -28,7 +28,7 @@ public struct HostFacts: Equatable, Sendable {
     public init(of core: IsolationCore) throws(KernelError) {
         let versions = Set(core.tree.hierarchies.filter { !$0.controllers.isEmpty }.map(\.version.rawValue)).sorted()
         let mounts = MountEntry.list(try KernelFile.read("/proc/self/mountinfo"))
-        let state = BlockDeviceReader.nearest(core.paths.state)
+        let state = try BlockDeviceReader.nearest(core.paths.state)
         self.init(
             capabilities: core.host, controlGroups: versions.isEmpty ? nil : versions.joined(separator: " and "),
             kernel: try KernelFile.read("/proc/sys/kernel/osrelease"), stateDirectory: core.paths.state,
@@ -40,12 +40,12 @@ public struct HostFacts: Equatable, Sendable {
 
     static func program(_ name: String) -> String? {
         ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map { "\($0)/\(name)" }
-            .first { BlockDeviceReader.fileSystem(of: $0) != nil }
+            .first { (try? BlockDeviceReader.fileSystem(of: $0)) != nil }
     }
 
     /// Of a running program that has the directory among its arguments.
     private static func arguments(of program: String, serving directory: String) -> [String]? {
-        for pid in BlockDeviceReader.names(in: "/proc") where Int32(pid) != nil {
+        for pid in (try? BlockDeviceReader.names(in: "/proc")) ?? [] where Int32(pid) != nil {
             guard (try? KernelFile.read("/proc/\(pid)/comm")) == program, let line = try? KernelFile.read("/proc/\(pid)/cmdline")
             else { continue }
             let arguments = line.split(separator: "\0").map(String.init)

@@ -29,16 +29,24 @@ public struct TemplateStore: Sendable {
                     $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
                 })
         }
-        return Set(names.filter { !$0.hasPrefix(".") }.map(Self.name(ofFile:))).sorted().compactMap(find)
+        var found: [Template] = []
+        for name in Set(names.filter({ !$0.hasPrefix(".") }).map(Self.name(ofFile:))).sorted() {
+            if let template = try find(name) { found.append(template) }
+        }
+        return found
     }
 
     /// The template of that name; `nil` when there is none.
-    public func find(_ name: String) -> Template? {
+    /// - Throws: when that cannot be told.
+    public func find(_ name: String) throws(KernelError) -> Template? {
         guard Self.isName(name) else { return nil }
         var info = stat()
         for suffix in [""] + Self.archiveSuffixes {
             let path = "\(directory)/\(name)\(suffix)"
-            guard lstat(path, &info) == 0 else { continue }
+            guard lstat(path, &info) == 0 else {
+                if errno == ENOENT || errno == ENOTDIR { continue }
+                throw KernelError("look for template \"\(path)\"", errno: errno)
+            }
             let type = info.st_mode & S_IFMT
             if suffix.isEmpty ? type == S_IFDIR : type == S_IFREG {
                 return Template(name: name, path: path, isArchive: !suffix.isEmpty)
@@ -65,7 +73,7 @@ public struct TemplateStore: Sendable {
 
     /// Fills `target`, a directory that does not exist yet, from a template. Ownership and ids stay as they are in the template.
     public func unpack(_ name: String, to target: String) throws(KernelError) {
-        guard let template = find(name) else {
+        guard let template = try find(name) else {
             throw KernelError(
                 "find template \"\(name)\"", errno: ENOENT,
                 detail:
@@ -107,19 +115,30 @@ public struct TemplateStore: Sendable {
     }
 
     public func remove(_ name: String) throws(KernelError) {
-        guard let template = find(name) else { throw KernelError("remove template \"\(name)\"", errno: ENOENT) }
+        guard let template = try find(name) else { throw KernelError("remove template \"\(name)\"", errno: ENOENT) }
         try Command.run(["rm", "-rf", "--one-file-system", "--", template.path])
     }
 
     func refuseExisting(_ name: String) throws(KernelError) {
-        if let there = find(name) {
+        if let there = try find(name) {
             throw KernelError("make template \"\(name)\"", errno: EEXIST, detail: "\(there.path); vzctl template remove \(name)")
+        }
+    }
+
+    /// What killed ones were making, as the process id in its name tells.
+    private func removeLeftovers() throws(KernelError) {
+        for file in try Descriptor.open(directory, O_RDONLY | O_DIRECTORY).names() where file.hasPrefix(".new-") {
+            guard let maker = file.dropFirst(5).split(separator: "-").first.flatMap({ pid_t($0) }), maker > 0 else { continue }
+            if maker == getpid() || (kill(maker, 0) != 0 && errno == ESRCH) {
+                try Command.run(["rm", "-rf", "--one-file-system", "--", "\(directory)/\(file)"])
+            }
         }
     }
 
     /// Lets `fill` make the template under a temporary name, which becomes the name when all of it is there.
     func install(_ name: String, suffix: String, fill: (String) throws(KernelError) -> Void) throws(KernelError) {
         try Descriptor.makeDirectories(directory)
+        try removeLeftovers()
         let temporary = "\(directory)/.new-\(getpid())-\(name)\(suffix)"
         do throws(KernelError) {
             try fill(temporary)

@@ -54,12 +54,16 @@ public final class EventLog: Sendable {
     private let log: Logger
     private let known = Mutex<[Event.Key: Event]>([:])
 
-    /// - Parameter run: `NodePaths.run`. Nothing is touched before the first event.
-    public convenience init(run: String, log: Logger) { self.init(run: run, log: log, group: ReaderGroup()) }
+    /// - Parameters:
+    ///   - run: `NodePaths.run`. Nothing is touched before the first event.
+    ///   - troubles: is told when events cannot be kept; `nil`: `log`.
+    public convenience init(run: String, log: Logger, troubles: Logger? = nil) {
+        self.init(run: run, log: log, troubles: troubles, group: ReaderGroup())
+    }
 
-    init(run: String, log: Logger, group: ReaderGroup, limit: Int = EventLog.limit) {
+    init(run: String, log: Logger, troubles: Logger? = nil, group: ReaderGroup, limit: Int = EventLog.limit) {
         self.log = log
-        file = LineFile(Self.file(in: run), limit: limit, ownsDirectory: false, group: group, log: log)
+        file = LineFile(Self.file(in: run), limit: limit, ownsDirectory: false, group: group, log: troubles ?? log)
     }
 
     private static func file(in run: String) -> String { run + "/events.jsonl" }

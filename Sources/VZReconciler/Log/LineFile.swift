@@ -84,7 +84,8 @@ final class LineFile: Sendable {
         if ownsDirectory { _ = try group.open(directory) } else { try Descriptor.makeDirectories(directory) }
         let file = try Descriptor.open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, mode: 0o600)
         var info = stat()
-        guard fstat(file.raw, &info) == 0, info.st_mode & S_IFMT == S_IFREG, info.st_uid == geteuid() else {
+        guard fstat(file.raw, &info) == 0 else { throw KernelError("look at \"\(path)\"", errno: errno) }
+        guard info.st_mode & S_IFMT == S_IFREG, info.st_uid == geteuid() else {
             throw KernelError("open \"\(path)\"", errno: EPERM, detail: "expected a regular file of owner \(geteuid())")
         }
         group.share(file, mode: 0o640)

@@ -32,7 +32,8 @@ struct ReaderGroup: Sendable {
         try Descriptor.makeDirectories(path)
         let directory = try Descriptor.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
         var status = stat()
-        guard fstat(directory.raw, &status) == 0, status.st_uid == geteuid() else {
+        guard fstat(directory.raw, &status) == 0 else { throw KernelError("look at \"\(path)\"", errno: errno) }
+        guard status.st_uid == geteuid() else {
             throw KernelError("open \"\(path)\"", errno: EPERM, detail: "expected a directory of owner \(geteuid())")
         }
         share(directory, mode: 0o750)

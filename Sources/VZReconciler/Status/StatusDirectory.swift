@@ -118,6 +118,10 @@ public final class StatusDirectory: Sendable {
     private func open(_ state: inout State) throws(KernelError) -> Descriptor {
         if let directory = state.directory { return directory }
         let directory = try group.open(path)
+        directory.removeLeftovers { name in
+            let parts = name.split(separator: ".")
+            return name.hasPrefix(".") && parts.count == 4 && parts[3] == "tmp" ? Int32(parts[1]) : nil
+        }
         if let slash = path.lastIndex(of: "/"), slash != path.startIndex {
             if let reason = group.openWay(through: String(path[..<slash])) { log.warning("\(reason)") }
         }

@@ -26,8 +26,9 @@ struct LxcfsFacet: Facet {
 
     func observe(_ container: ContainerHandle) throws(KernelError) -> [Setting] {
         guard container.host.lxcfs != nil, let process = container.process else { return [] }
+        // What cannot be read is asked for again at the next look.
         let text = try container.views.text(of: container.ctid, process) {
-            Labels.lastSet(on: container.group)[Self.kernelName] == .text($0)
+            (try? Labels.lastSet(on: container.group))?[Self.kernelName] == .text($0)
         }
         return [Self.setting(text)]
     }

@@ -105,14 +105,14 @@ struct IOFacet: Facet {
         try setLimits(settings.filter { $0.field != "ioprio" }, storage.stack.tops.map(\.number), container.group)
         // Last: a disk may take some seconds to measure.
         if let sharing = Sharing(storage.sharing), settings.contains(where: { $0.kernelName == sharing.kernelName }) {
-            try sharing.switchOn(container.group.tree, container.paths, measuring: Self.place(of: container))
+            try sharing.switchOn(container.group.tree, container.paths, measuring: try Self.place(of: container))
         }
     }
 
     /// A directory on the disks that a container shares: another file system than vz' own state, as often as not.
-    private static func place(of container: ContainerHandle) -> String {
+    private static func place(of container: ContainerHandle) throws(KernelError) -> String {
         let (paths, ctid) = (container.paths, container.ctid.description)
-        return container.host.otherStorage[ctid] == nil
+        return try container.host.otherStorage[ctid] == nil
             ? BlockDeviceReader.nearest(paths.containers) : "\(paths.containers)/\(ctid)/root"
     }
 

@@ -51,25 +51,28 @@ extension HostCapabilities {
 
     /// Looks what the roots lie on, as they stand: all of a node on the devices of one directory, but for those that something else
     /// is mounted on. - Parameter tree: where the control groups are.
-    mutating func lookAtStorage(_ paths: NodePaths, _ tree: ControlGroupTree, reader: BlockDeviceReader = .init()) {
+    mutating func lookAtStorage(
+        _ paths: NodePaths, _ tree: ControlGroupTree, reader: BlockDeviceReader = .init()
+    ) throws(KernelError) {
         let hasIOCost = tree.hasIOCost
         var known: [String: RootStorage] = [:]
-        func storage(_ path: String, on fileSystem: String) -> RootStorage {
+        func storage(_ path: String, on fileSystem: String) throws(KernelError) -> RootStorage {
             // With major 0, the mount decides, and not the number alone.
             if let storage = known[fileSystem], !fileSystem.hasPrefix("0:") { return storage }
-            let storage = RootStorage(reader.devices(under: path, on: fileSystem), hasIOCost: hasIOCost)
+            let storage = RootStorage(try reader.devices(under: path, on: fileSystem), hasIOCost: hasIOCost)
             known[fileSystem] = storage
             return storage
         }
         // What is not made yet will be on the file system of the nearest directory that is there.
-        let home = BlockDeviceReader.nearest(paths.containers)
-        let common = BlockDeviceReader.fileSystem(of: home)
-        self.storage = common.map { storage(home, on: $0) }
-        otherStorage = [:]
-        for name in BlockDeviceReader.names(in: paths.containers) {
+        let home = try BlockDeviceReader.nearest(paths.containers)
+        let common = try BlockDeviceReader.fileSystem(of: home)
+        var all: (common: RootStorage?, others: [String: RootStorage]) = (nil, [:])
+        if let common { all.common = try storage(home, on: common) }
+        for name in try BlockDeviceReader.names(in: paths.containers) {
             let root = "\(paths.containers)/\(name)/root"
-            guard let own = BlockDeviceReader.fileSystem(of: root), own != common else { continue }
-            otherStorage[name] = storage(root, on: own)
+            guard let own = try BlockDeviceReader.fileSystem(of: root), own != common else { continue }
+            all.others[name] = try storage(root, on: own)
         }
+        (self.storage, otherStorage) = all
     }
 }

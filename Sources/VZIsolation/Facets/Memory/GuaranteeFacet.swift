@@ -37,7 +37,7 @@ struct GuaranteeFacet: Facet {
                 host.setting(.memoryMin, field: Self.survival, value: Self.text(held.min), kernelValue: .init(bound: held.min)),
             ]
         }
-        if host.noSparing == nil, let score = container.process.flatMap(OOMScore.of) {
+        if host.noSparing == nil, let process = container.process, let score = try OOMScore.of(process) {
             settings.append(Self.setting(score: score, Self.text(guaranteed: score, ram: host.ram)))
         }
         return settings
@@ -56,7 +56,7 @@ struct GuaranteeFacet: Facet {
         }
         if let score = settings.last(where: { $0.kernelName == OOMScore.name })?.kernelValue.number,
             let process = container.process,
-            let old = OOMScore.of(process)
+            let old = try OOMScore.of(process)
         {
             try OOMScore.change(from: old, to: score, in: container.group)
         }

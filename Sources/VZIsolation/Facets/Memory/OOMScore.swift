@@ -7,18 +7,24 @@ enum OOMScore {
     static let name = "oom_score_adj"
 
     /// This process' own.
-    static var own: Int64? { read("self") }
+    static var own: Int64? { get throws(KernelError) { try read("self") } }
 
-    static func of(_ process: PidFD) -> Int64? { read(String(process.pid)) }
+    /// `nil` when the process has ended.
+    static func of(_ process: PidFD) throws(KernelError) -> Int64? { try read(String(process.pid)) }
 
-    private static func read(_ process: String) -> Int64? {
-        (try? KernelFile.read("/proc/\(process)/\(name)")).flatMap { Int64($0) }
+    private static func read(_ process: String) throws(KernelError) -> Int64? {
+        do throws(KernelError) {
+            return Int64(try KernelFile.read("/proc/\(process)/\(name)"))
+        } catch  where error.errno == ESRCH || error.errno == ENOENT {
+            return nil
+        }
     }
 
     /// Why it cannot be lowered here, and what mends it; `nil` when it can. The bounding set tells as well who only looks, without
     /// the capabilities of the daemon.
     static var refusal: String? {
-        let status = (try? KernelFile.read("/proc/self/status")) ?? ""
+        // Where that cannot be read, trying tells.
+        guard let status = try? KernelFile.read("/proc/self/status") else { return nil }
         let bounds = status.split(separator: "\n").first { $0.hasPrefix("CapBnd:") }?.split(separator: "\t").last
         // CAP_SYS_RESOURCE is number 24.
         if let bounds, let bits = UInt64(bounds, radix: 16), bits & 1 << 24 != 0 { return nil }
@@ -32,7 +38,7 @@ enum OOMScore {
         // A pass that finds none has found those as well that were forked meanwhile.
         for _ in 0..<16 {
             var isDone = true
-            for process in try group.processes() where read(String(process)) == old {
+            for process in try group.processes() where try read(String(process)) == old {
                 do throws(KernelError) {
                     try KernelFile.write(String(new), to: "/proc/\(process)/\(name)")
                     isDone = false

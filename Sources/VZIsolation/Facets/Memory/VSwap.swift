@@ -12,7 +12,15 @@ public struct VSwap: Sendable {
     /// The first bytes of the UUID: whose they are, when several nodes share a host.
     private let owner: [UInt8]
 
-    public init(controlGroup: String) {
+    /// A file that says what is being made, while it has no mark yet.
+    private let claim: String?
+
+    /// - Parameters:
+    ///   - controlGroup: of the node that it is for.
+    ///   - claim: a file in a directory that is gone with the next boot, as the devices are, by which what a killed one was making is found;
+    ///     `nil` where nothing is made.
+    public init(controlGroup: String, claim: String? = nil) {
+        self.claim = claim
         var digest = Digest()
         digest.add(part: controlGroup)
         owner = Array(("vz" + digest.text).utf8.prefix(12))
@@ -75,13 +83,14 @@ public struct VSwap: Sendable {
 
     // MARK: Making
 
-    /// Makes what lacks, and takes away what is not needed. Idempotent.
+    /// Makes what lacks, and takes away what is not needed. Idempotent. Callers keep two calls for one node from running at once.
     /// - Parameters:
     ///   - promised: the sum of the containers' swap, bytes.
     ///   - isShort: whether the host is short of memory.
     /// - Returns: what was done, in words, and what does not hold.
     public func provide(_ promised: Int64, ram: Int64, isShort: Bool) throws(KernelError) -> (done: [String], warnings: [String]) {
         let areas = try SwapArea.inUse()
+        try removeUnfinished(areas)
         if promised == 0, !areas.contains(where: { $0.zram != nil }), ZRAMDevice.all().isEmpty { return ([], []) }
         let parts = parts(areas)
         let have = areas.reduce(0) { $1.zram == nil ? $0 : $0 + $1.size }
@@ -112,16 +121,22 @@ public struct VSwap: Sendable {
 
     private func make(_ bytes: Int64) throws(KernelError) -> ZRAMDevice {
         if !ZRAMDevice.isLoaded { try ZRAMDevice.load() }
+        // The first page is the area's head.
+        let size = bytes + 4096
+        if let claim {
+            let text = ([size] + ZRAMDevice.all().map { Int64($0.number) }).map { String($0) }.joined(separator: " ")
+            try KernelFile.replace(claim, with: Array(text.utf8), mode: 0o600)
+        }
         let device = try ZRAMDevice.add()
         do throws(KernelError) {
-            // The first page is the area's head.
-            try device.setSize(bytes + 4096)
+            try device.setSize(size)
             try device.makeSwap(mark(of: device))
             try device.startSwapping(priority: Self.priority)
         } catch {
             try? device.remove(swapping: false)
             throw error
         }
+        if let claim { try KernelFile.remove(claim) }
         return device
     }
 
@@ -155,6 +170,20 @@ public struct VSwap: Sendable {
     /// Takes one of ours away. The kernel moves what is in it, page by page, to the area that is next, and writes nothing new to it
     /// meanwhile. Takes as long as the disk needs.
     public func move(_ device: ZRAMDevice) throws(KernelError) { try device.remove(swapping: true) }
+
+    /// Takes away what a killed one of us had added and not marked yet: a device that was not there before it, is no swap area, and has
+    /// either no size yet or the one that it was to have.
+    private func removeUnfinished(_ areas: [SwapArea]) throws(KernelError) {
+        guard let claim, try Descriptor.exists(claim) else { return }
+        let numbers = try KernelFile.read(claim).split(separator: " ").compactMap { Int64($0) }
+        let areUnmarked = ZRAMDevice.all().filter { device in
+            !numbers.dropFirst().contains(Int64(device.number)) && !areas.contains { $0.zram == device } && device.mark == nil
+        }
+        for device in areUnmarked where device.size == 0 || device.size == numbers.first {
+            try device.remove(swapping: false)
+        }
+        try KernelFile.remove(claim)
+    }
 
     /// Takes all of ours away. What is in them goes back into RAM.
     public func removeAll() throws(KernelError) {

@@ -1,3 +1,4 @@
+internal import Glibc
 public import VZKernel
 internal import VZModel
 public import VZPlan
@@ -52,7 +53,11 @@ public struct ContainerStart: Sendable {
                 tree: tree, devices: devices, runtime: runtime, capabilities: capabilities,
                 groups: try group.openTasksForJoining(unified: false)))
         // Only now: before its exec the new process shares our memory, and what is set for one is set for all who share it.
-        if let ours = OOMScore.own { try? OOMScore.change(from: ours, to: oomScore, in: group) }
+        do throws(KernelError) {
+            if let ours = try OOMScore.own { try OOMScore.change(from: ours, to: oomScore, in: group) }
+        } catch  where error.errno == EACCES || error.errno == EPERM {
+            // Without CAP_SYS_RESOURCE it cannot be lowered: the facet tells that.
+        }
         return process
     }
 

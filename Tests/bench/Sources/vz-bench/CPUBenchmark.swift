@@ -11,7 +11,7 @@ struct CPUBenchmark {
     /// Makes the template.
     init(paths: NodePaths) throws {
         core = try IsolationCore(paths: paths, preparing: true)
-        if core.templates.find(Self.template) == nil { try core.templates.createBusybox(Self.template) }
+        if try core.templates.find(Self.template) == nil { try core.templates.createBusybox(Self.template) }
     }
 
     /// A container that spins on one CPU.

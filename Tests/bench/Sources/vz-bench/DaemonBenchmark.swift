@@ -23,7 +23,7 @@ struct DaemonBenchmark {
         log = paths.run + "/vzd.log"
         for directory in [manifests, manifests + ".new", paths.run] { try Descriptor.makeDirectories(directory) }
         node = try Node(paths: paths)
-        if node.core.templates.find(Self.template) == nil { try node.core.templates.createBusybox(Self.template) }
+        if try node.core.templates.find(Self.template) == nil { try node.core.templates.createBusybox(Self.template) }
     }
 
     func run(edits: Int, looks: Int, into table: inout Table) throws {

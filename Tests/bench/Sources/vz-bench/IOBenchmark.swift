@@ -15,7 +15,7 @@ struct IOBenchmark {
     init(paths: NodePaths, seconds: Double = 10) throws {
         core = try IsolationCore(paths: paths, preparing: true)
         (self.paths, self.seconds) = (paths, seconds)
-        if core.templates.find(Self.template) == nil { try core.templates.createBusybox(Self.template) }
+        if try core.templates.find(Self.template) == nil { try core.templates.createBusybox(Self.template) }
     }
 
     func run(into table: inout Table) throws {
@@ -85,7 +85,7 @@ struct IOBenchmark {
     }
 
     private func converge(_ ctid: ContainerID, _ spec: ContainerSpec, _ state: RunState) throws {
-        core.lookAtHost()
+        try core.lookAtHost()
         let desired = DesiredContainer(
             ctid: ctid, name: spec.name, source: "", state: state, template: spec.template,
             start: StartParameters(init: spec.`init`, env: spec.env), wish: Facets.wish(for: spec, on: core.host))

@@ -24,8 +24,8 @@ struct StartBenchmark {
         spec = ContainerSpec(
             name: "bench", ctid: ctid, template: Self.template, init: ["/bin/sleep", "1000"], cpuunits: 2000, cpulimit: 200,
             ram: 64 << 20, swap: 64 << 20, beancounters: [.numproc: BarrierLimit(both: 100)])
-        if core.templates.find(Self.template) == nil { try core.templates.createBusybox(Self.template) }
-        if !root.exists { try root.make(from: Self.template, in: core.templates) }
+        if try core.templates.find(Self.template) == nil { try core.templates.createBusybox(Self.template) }
+        if try !root.exists { try root.make(from: Self.template, in: core.templates) }
         crun = try Crun(
             directory: paths.state + ".crun", copying: root.path, idBase: idBase, spec: spec,
             group: paths.controlGroup)

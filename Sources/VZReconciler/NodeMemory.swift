@@ -83,6 +83,7 @@ extension Node {
         do throws(StoreError) {
             before = try overrides.read(Overrides.self, name)?.current(at: Timestamp.now) ?? Overrides()
         } catch {
+            // What may still be sound is not written over.
             guard error.code == .corrupt else { throw error }
             before = unreadable(error)
         }

@@ -53,7 +53,7 @@ struct SetCommand: ParsableCommand {
         if access.node.pokeDaemon() { return }
         let target = try access.target(name, remembering: true)
         if let why = target.lastKnownGood { throw Failure("\(why): the last accepted manifest of \(name) stays in force") }
-        _ = try access.node.converge(target, in: access.books)
+        try access.node.converge(target, in: access.books).0.requireDone()
     }
 
     private struct Asked {

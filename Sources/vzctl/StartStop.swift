@@ -32,6 +32,7 @@ struct Start: ParsableCommand {
             }
             let (plan, process) = try access.node.converge(access.target(name), in: access.books)
             access.node.pokeDaemon()
+            try plan.requireDone()
             var starts = FreshStarts()
             starts.note(plan, process)
             guard starts.endedTooSoon().isEmpty else { throw Failure("CT \(target.record.ctid) does not stay up; see above") }
@@ -67,6 +68,7 @@ struct Stop: ParsableCommand {
             let manner = Node.Manner(stopTimeout: fast ? .zero : timeout.map { .seconds($0) })
             let (plan, _) = try access.node.converge(access.target(name), manner, in: access.books)
             access.node.pokeDaemon()
+            try plan.requireDone()
             say(
                 plan.changes.contains { $0.action == .stop }
                     ? "CT \(target.record.ctid) stopped" : "CT \(target.record.ctid) was down")
@@ -97,10 +99,21 @@ struct Restart: ParsableCommand {
             manner.restarts = true
             let (plan, process) = try access.node.converge(target, manner, in: access.books)
             access.node.pokeDaemon()
+            try plan.requireDone()
             var starts = FreshStarts()
             starts.note(plan, process)
             guard starts.endedTooSoon().isEmpty else { throw Failure("CT \(target.record.ctid) does not stay up; see above") }
             say("CT \(target.record.ctid) restarted")
+        }
+    }
+}
+
+extension Plan.Container {
+    /// Throws when what was asked for was held after all: what was said of the container could not be read meanwhile, or somebody else said
+    /// otherwise. What waits for a restart that nobody asked for is no matter.
+    func requireDone() throws {
+        for change in changes where change.action != .wait {
+            if let held = change.held { throw Failure("CT \(ctid) \(name): \(held)", .temporary) }
         }
     }
 }

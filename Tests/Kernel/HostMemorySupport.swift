@@ -25,6 +25,12 @@ func writtenBytes(_ disk: String) throws -> Int64 {
     return try #require(figures.count > 6 ? Int64(figures[6]) : nil) * 512
 }
 
+/// Bytes that the host has written to swap areas of any kind, since the boot (pswpout of proc_vmstat(5), in pages).
+func swappedOutBytes() throws -> Int64 {
+    let line = try KernelFile.read("/proc/vmstat").split(separator: "\n").first { $0.hasPrefix("pswpout ") }
+    return try #require(line.flatMap { Int64($0.dropFirst("pswpout ".count)) }) * 4096
+}
+
 /// Takes the host's memory away for a while but for so much, as huge pages that nobody uses; this process is not the one to suffer.
 func withScarceMemory(leaving bytes: Int64, _ body: () throws -> Void) throws {
     let file = "/proc/sys/vm/nr_hugepages"

@@ -186,6 +186,6 @@ extension HostCapabilities: Codable {
         noSwapSpace = try container.decodeIfPresent(String.self, forKey: .noSwapSpace)
         noSparing = try container.decodeIfPresent(String.self, forKey: .noSparing)
         lxcfs = try container.decodeIfPresent(LxcfsService.self, forKey: .lxcfs)
-        if let support = try container.decodeIfPresent(BeancounterSupport.self, forKey: .beancounters) { beancounters = support }
+        beancounters = try container.decodeIfPresent(BeancounterSupport.self, forKey: .beancounters) ?? .unknown
     }
 }

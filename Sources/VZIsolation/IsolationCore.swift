@@ -16,78 +16,48 @@ public struct IsolationCore: Sendable {
     private let seen: SeenHost
     private let views = LxcfsViews()
     public let templates: TemplateStore
+    private let keeper: BeancounterKeeper
     /// What programs in the kernel charge; `nil` where there are none.
-    public let beancounters: BeancounterTable?
+    public var beancounters: BeancounterTable? { keeper.table }
 
-    /// - Parameter host: what was seen of `tree`.
-    public init(paths: NodePaths, tree: ControlGroupTree, host: HostCapabilities) {
+    private init(paths: NodePaths, tree: ControlGroupTree, host: HostCapabilities, keeper: BeancounterKeeper) {
         self.paths = paths
         self.tree = tree
-        beancounters = try? BeancounterPrograms(paths).table(paths.controlGroup)
+        self.keeper = keeper
         seen = SeenHost(host)
         templates = TemplateStore(directory: paths.templates)
+    }
+
+    /// - Parameter host: what was seen of `tree`. Beancounters are not looked for.
+    init(paths: NodePaths, tree: ControlGroupTree, host: HostCapabilities) {
+        let keeper = BeancounterKeeper(paths: paths, tree: tree, makes: false, replaces: false)
+        self.init(paths: paths, tree: tree, host: host, keeper: keeper)
     }
 
     /// The core of this host. With `preparing`, makes the parent control group, and has beancounters counted, which needs root.
     /// - Parameter replacing: programs of another version are replaced.
     public init(paths: NodePaths, preparing: Bool, replacing: Bool = false) throws(KernelError) {
         let tree = try ControlGroupTree.discover(parent: paths.controlGroup)
-        var host = try preparing ? HostCapabilities(preparing: tree) : HostCapabilities(tree)
-        host.beancounters = Self.support(paths, tree, preparing: preparing, replacing: replacing)
-        self.init(paths: paths, tree: tree, host: host)
+        let host = try preparing ? HostCapabilities(preparing: tree) : HostCapabilities(tree)
+        let keeper = BeancounterKeeper(paths: paths, tree: tree, makes: preparing, replaces: replacing)
+        self.init(paths: paths, tree: tree, host: host, keeper: keeper)
         try lookAtHost()
     }
 
-    /// A host without programs is one that holds less, not one that fails.
-    private static func support(
-        _ paths: NodePaths, _ tree: ControlGroupTree, preparing: Bool, replacing: Bool
-    ) -> BeancounterSupport {
-        let programs = BeancounterPrograms(paths)
-        let isV1 = tree.hierarchy(of: .memory)?.version == .v1
-        guard preparing else {
-            var support = programs.inForce() ?? programs.probe(memoryIsV1: isV1)
-            if tree.unified == nil { support.forgetGroupPrograms() }
-            return support
-        }
-        do throws(KernelError) {
-            var support = try programs.ensure(memoryIsV1: isV1, replacing: replacing)
-            if let report = programs.report { try Self.link(report, at: paths.run + "/user_beancounters") }
-            if let group = try tree.openUnifiedParent() {
-                try programs.attach(to: group, controlGroup: paths.controlGroup)
-            } else {
-                support.forgetGroupPrograms()
-            }
-            return support
-        } catch {
-            return BeancounterSupport(tier: .none, programs: [], problem: "\(error)")
-        }
-    }
-
-    /// Where monitoring programs find it.
-    private static func link(_ target: String, at path: String) throws(KernelError) {
-        var now = [CChar](repeating: 0, count: 4096)
-        let count = readlink(path, &now, now.count)
-        if count > 0, String(decoding: now[0..<count].map(UInt8.init(bitPattern:)), as: UTF8.self) == target { return }
-        unlink(path)
-        if symlink(target, path) != 0 && errno != EEXIST { throw KernelError("make link \"\(path)\"", errno: errno) }
-    }
-
-    /// Gives the places of containers back that are no more. Once, when nobody else is at work.
+    /// Gives the places of containers in the table of beancounters back that are no more. Once, when nobody else is at work.
     public func forgetEndedBeancounters() throws(KernelError) {
-        guard let beancounters else { return }
-        let containers = beancounters.containers
-        let present = Set(try present())
-        for ctid in containers where !present.contains(ctid) { try beancounters.release(ctid) }
+        try keeper.forget { () throws(KernelError) in try present() }
     }
 
     // MARK: Looking
 
     /// Looks at what may have become otherwise: what the roots lie on, since something may have been mounted, or a disk's scheduler
-    /// changed; and lxcfs, which may have been started or have ended.
+    /// changed; lxcfs, which may have been started or have ended; and the programs that count beancounters.
     public func lookAtHost() throws(KernelError) {
         var host = host
         try host.lookAtStorage(paths, tree)
         host.lxcfs = LxcfsService(lookingAt: paths.lxcfs, before: host.lxcfs)
+        host.beancounters = keeper.look()
         seen.value.withLock { $0 = host }
     }
 

@@ -29,18 +29,34 @@ struct BeancounterPrograms {
     // MARK: What there is
 
     /// What is attached now; `nil` when nothing is.
-    func inForce() -> BeancounterSupport? {
-        guard let set = setInForce(), let links = try? Self.names(in: "\(maps)/\(set.name)") else { return nil }
+    func inForce() throws(KernelError) -> BeancounterSupport? {
+        guard let set = try setInForce() else { return nil }
+        let links = try Self.names(in: "\(maps)/\(set.name)")
         let names = links.map { $0.hasPrefix("group-") ? String($0.dropFirst(6)) : $0 }
         return BeancounterSupport(tier: set.tier, programs: Set(names))
     }
 
     /// The pinned iterator whose text is /proc/user_beancounters; `nil`: there is none.
-    var report: String? { setInForce().map { "\(maps)/\($0.name)/\(Self.reportName)" } }
+    var report: String? {
+        // What cannot be seen cannot be shown either.
+        guard let set = try? setInForce() else { return nil }
+        return "\(maps)/\(set.name)/\(Self.reportName)"
+    }
 
-    private func setInForce() -> PinnedSet? {
-        guard let version = try? table("").version, let names = try? Self.names(in: maps) else { return nil }
-        return names.compactMap(PinnedSet.init).first { $0.version == version }
+    /// A directory that is there as long as the programs in force are; `nil`: there are none.
+    var evidence: String? {
+        guard let set = try? setInForce() else { return nil }
+        return "\(maps)/\(set.name)"
+    }
+
+    /// - Throws: `KernelError` for everything but that there is none.
+    private func setInForce() throws(KernelError) -> PinnedSet? {
+        do throws(KernelError) {
+            let version = try table("").version
+            return try Self.names(in: maps).compactMap(PinnedSet.init).first { $0.version == version }
+        } catch  where error.errno == ENOENT {
+            return nil
+        }
     }
 
     /// The table; `controlGroup` is the node's.
@@ -82,9 +98,7 @@ struct BeancounterPrograms {
         // One at a time, and until this returns.
         guard flock(turn.raw, LOCK_EX) == 0 else { throw KernelError("lock \"\(above)\"", errno: errno) }
         defer { withExtendedLifetime(turn) {} }
-        if let there = inForce() {
-            if setInForce()?.version == ours || !replacing { return there }
-        }
+        if let there = try inForce(), try setInForce()?.version == ours || !replacing { return there }
         try BPFFileSystem.mount(at: directory)
         try Descriptor.makeDirectories(maps)
         let (object, chosen, tier) = try loaded(memoryIsV1: memoryIsV1, sharing: true)
@@ -207,7 +221,7 @@ struct BeancounterPrograms {
 
     /// Attaches the programs of control groups to a node's own group, in which all its containers are.
     func attach(to group: Descriptor, controlGroup: String) throws(KernelError) {
-        guard let set = setInForce() else { return }
+        guard let set = try setInForce() else { return }
         let place = "\(maps)/\(set.name)"
         let node = String(controlGroup.map { $0.isLetter || $0.isNumber ? $0 : "_" })
         for (name, section) in Self.groupPrograms where BPFFileSystem.exists("\(place)/group-\(name)") {

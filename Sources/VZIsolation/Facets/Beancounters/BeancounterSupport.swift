@@ -43,6 +43,10 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
         (self.tier, self.programs, self.problem) = (tier, programs, problem)
     }
 
+    /// Of a host that a version looked at that knew nothing of them.
+    static let unknown = BeancounterSupport(
+        tier: .none, programs: [], problem: "the version of vz that looked at the host did not know them; look with this one")
+
     /// What is done about a beancounter.
     public enum Enforcement: Equatable, Sendable {
         /// It is counted, and more than it allows is refused.

@@ -9,7 +9,10 @@ struct TerminalFacet: Facet {
     let fields = [field]
 
     func wish(for spec: ContainerSpec, on host: HostCapabilities) -> Wish {
-        Wish(settings: [.bound(.numpty, spec.beancounters[.numpty]?.barrier, kernelName: Self.kernelName)])
+        let setting = Setting.bound(.numpty, spec.beancounters[.numpty]?.barrier, kernelName: Self.kernelName)
+        // Where nobody looked for it, what is not bound needs not to be unbound.
+        if host.beancounters == .unknown && setting.kernelValue == .unlimited { return Wish() }
+        return Wish(settings: [setting])
     }
 
     func observe(_ container: ContainerHandle) throws(KernelError) -> [Setting] {

@@ -57,7 +57,7 @@ public struct IsolationCore: Sendable {
         var host = host
         try host.lookAtStorage(paths, tree)
         host.lxcfs = LxcfsService(lookingAt: paths.lxcfs, before: host.lxcfs)
-        host.beancounters = keeper.look()
+        host.beancounters = try keeper.look()
         seen.value.withLock { $0 = host }
     }
 

@@ -112,9 +112,8 @@ struct Apply: ParsableCommand {
             if isSwapMissing { throw Failure("the swap space that containers are promised is not there; see above") }
             if !failed.isEmpty { throw Failure("\(failed.count) container\(failed.count == 1 ? "" : "s") failed; see above") }
             if !look.diagnostics.isEmpty { throw Failure("there are invalid manifests; see above", .invalidData) }
-            let held = done.filter { plan in
-                !plan.changes.isEmpty && look.targets.contains { $0.record.ctid == plan.ctid && $0.desired.hold != nil }
-            }
+            // By a hold that was found, or whose word could not be read; what waits for a restart is not held.
+            let held = done.filter { $0.changes.contains { $0.held != nil && $0.action != .wait } }
             if !held.isEmpty { throw Failure("\(held.map(\.name).joined(separator: ", ")): held; see above", .temporary) }
         }
     }

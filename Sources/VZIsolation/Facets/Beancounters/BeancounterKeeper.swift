@@ -33,11 +33,13 @@ final class BeancounterKeeper: Sendable {
     var table: BeancounterTable? { state.withLock { $0.table } }
 
     /// What there is now. A host without programs is one that holds less, not one that fails.
-    func look() -> BeancounterSupport {
-        state.withLock { state in
+    /// - Throws: `KernelError` when it cannot be seen whether there are any, by one who would make them.
+    func look() throws(KernelError) -> BeancounterSupport {
+        try state.withLock { state throws(KernelError) in
             if let evidence = state.evidence, BPFFileSystem.exists(evidence) { return state.support }
             let isLost = state.evidence != nil
             guard isLost || state.nextTry <= .now else { return state.support }
+            if makes { _ = try BeancounterPrograms(paths).inForce() }
             state = State()
             state.nextTry = .now + Self.pause
             do throws(KernelError) {
@@ -64,6 +66,7 @@ final class BeancounterKeeper: Sendable {
     private func make(replacing: Bool) throws(KernelError) -> BeancounterSupport {
         let programs = BeancounterPrograms(paths)
         var support = try programs.ensure(memoryIsV1: memoryIsV1, replacing: replacing)
+        try Descriptor.makeDirectories(paths.run)
         if let report = programs.report { try Self.link(report, at: paths.run + "/user_beancounters") }
         if let group = try tree.openUnifiedParent() {
             try programs.attach(to: group, controlGroup: paths.controlGroup)

@@ -20,6 +20,9 @@ public struct IsolationCore: Sendable {
     /// What programs in the kernel charge; `nil` where there are none.
     public var beancounters: BeancounterTable? { keeper.table }
 
+    /// Why beancounters are not counted although they could be; `nil`: they are, or nobody can.
+    public var beancounterTrouble: String? { keeper.trouble }
+
     private init(paths: NodePaths, tree: ControlGroupTree, host: HostCapabilities, keeper: BeancounterKeeper) {
         self.paths = paths
         self.tree = tree
@@ -57,7 +60,7 @@ public struct IsolationCore: Sendable {
         var host = host
         try host.lookAtStorage(paths, tree)
         host.lxcfs = LxcfsService(lookingAt: paths.lxcfs, before: host.lxcfs)
-        host.beancounters = try keeper.look()
+        host.beancounters = keeper.look()
         seen.value.withLock { $0 = host }
     }
 

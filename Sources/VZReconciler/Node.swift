@@ -112,7 +112,8 @@ public final class Node: Sendable {
             defer { untold = [] }
             return untold.sorted()
         }
-        let damaged = Array(Set(cache.damaged + unreadable + untold)).sorted()
+        let trouble = [core.beancounterTrouble].compactMap { $0 }
+        let damaged = Array(Set(cache.damaged + unreadable + untold + trouble)).sorted()
         let inputs = Inputs(
             reading: reading, records: cache.version, present: present, said: said, nextEnd: nextEnd, acknowledged: acknowledged,
             host: core.host)
@@ -250,7 +251,10 @@ public final class Node: Sendable {
         let ctid = target.record.ctid
         let lock = try lock(ctid)
         defer { withExtendedLifetime(lock) {} }
+        let wasReadable = !target.overrides.areMadeUp
         target = current(target)
+        // What could be read a moment ago says more than a hold that stands for it.
+        if wasReadable, target.overrides.areMadeUp { throw StoreError(.system, target.overrides.hold?.reason ?? "") }
         manner.adjust(&target.desired)
         let (plan, observation) = try plan(target, known: known)
         // Neither its CTID nor its ids are its own before they are written down, unless it runs with them.

@@ -49,7 +49,7 @@ extension Node {
                 if let end = all.nextEnd { nextEnd = min(nextEnd ?? end, end) }
             } catch {
                 warnings.append("CT \(ctid): \(error)")
-                said[ctid] = unreadable(error)
+                said[ctid] = .unreadable(error.message)
             }
         }
         return (said, nextEnd, warnings)
@@ -60,15 +60,8 @@ extension Node {
         do {
             return try overrides.read(Overrides.self, String(ctid.number))?.current(at: Timestamp.now) ?? Overrides()
         } catch {
-            return unreadable(error)
+            return .unreadable(error.message)
         }
-    }
-
-    /// A hold may have been among what is lost: the container is left alone until somebody says otherwise.
-    private func unreadable(_ error: StoreError) -> Overrides {
-        var lost = Overrides()
-        lost.hold = .init(true, owner: "vz", reason: "its overrides cannot be read (\(error.message))", since: -1)
-        return lost
     }
 
     /// Changes what is said of a container, under its lock. Said over damage, it is all that is said.
@@ -85,7 +78,7 @@ extension Node {
         } catch {
             // What may still be sound is not written over.
             guard error.code == .corrupt else { throw error }
-            before = unreadable(error)
+            before = .unreadable(error.message)
         }
         var all = before
         try change(&all)

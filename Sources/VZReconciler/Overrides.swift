@@ -56,6 +56,17 @@ public struct Overrides: Equatable, Sendable, Codable {
 
     public init() {}
 
+    /// What stands for words that cannot be read: one of them may have been a hold, and the container is left alone until somebody says
+    /// otherwise.
+    static func unreadable(_ reason: String) -> Overrides {
+        var lost = Overrides()
+        lost.hold = .init(true, owner: "vz", reason: "its overrides cannot be read (\(reason))", since: -1)
+        return lost
+    }
+
+    /// Whether they stand for words that cannot be read.
+    var areMadeUp: Bool { (hold?.since ?? 0) < 0 }
+
     public var isEmpty: Bool { state == nil && hold == nil && fields.isEmpty && trial == nil }
 
     /// What is still in force at a time.

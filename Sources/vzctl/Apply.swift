@@ -109,6 +109,7 @@ struct Apply: ParsableCommand {
                 try Self.awaitConvergence(of: staying, until: patience)
                 failed.formIntersection(removed)
             }
+            if let trouble = node.core.beancounterTrouble { throw Failure(trouble) }
             if isSwapMissing { throw Failure("the swap space that containers are promised is not there; see above") }
             if !failed.isEmpty { throw Failure("\(failed.count) container\(failed.count == 1 ? "" : "s") failed; see above") }
             if !look.diagnostics.isEmpty { throw Failure("there are invalid manifests; see above", .invalidData) }

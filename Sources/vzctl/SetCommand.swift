@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import VZKernel
 internal import VZManifest
 internal import VZModel
+internal import VZPlan
 internal import VZReconciler
 
 /// `vzctl set`: fields of a container otherwise than its manifest says.
@@ -52,6 +53,7 @@ struct SetCommand: ParsableCommand {
     private func settle(_ access: NodeAccess, _ name: String) throws {
         if access.node.pokeDaemon() { return }
         let target = try access.target(name, remembering: true)
+        if let hold = target.desired.hold { throw Failure("CT \(target.record.ctid) \(name): \(hold)", .temporary) }
         if let why = target.lastKnownGood { throw Failure("\(why): the last accepted manifest of \(name) stays in force") }
         try access.node.converge(target, in: access.books).0.requireDone()
     }

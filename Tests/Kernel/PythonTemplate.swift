@@ -40,10 +40,13 @@ enum PythonTemplate {
         print('done')
         """
 
-    /// Executes the texts that come as /tmp/ask-N, one after another, and answers what they put into `answer` in /tmp/answer-N.
+    /// Executes the texts that are added to /tmp/asks, one after another, and adds what they put into `answer` to /tmp/answers: both
+    /// open from the beginning, for there may be no more files to open. Each goes behind a line with its length.
     private static let agent = """
         import ctypes, errno, fcntl, mmap, os, select, signal, socket, struct, time, traceback
         held = []
+        asks = os.open('/tmp/asks', os.O_RDONLY | os.O_CREAT)
+        answers = os.open('/tmp/answers', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         def attempt(count, one):
             # How many there were, and what the program saw of the first that was refused.
             got = []
@@ -59,15 +62,19 @@ enum PythonTemplate {
                     if isinstance(one, int): os.close(one)
                     elif hasattr(one, 'close'): one.close()
             held.clear()
-        number = 0
+        buffer = b''
         while True:
-            number += 1
-            while not os.path.exists('/tmp/ask-%d' % number): time.sleep(0.003)
+            head, _, rest = buffer.partition(b'\\n')
+            if not _ or len(rest) < int(head):
+                buffer += os.read(asks, 65536)
+                time.sleep(0.003)
+                continue
+            text, buffer = rest[:int(head)], rest[int(head):]
             answer = ''
-            try: exec(open('/tmp/ask-%d' % number).read())
+            try: exec(text)
             except BaseException: answer = traceback.format_exc()
-            with open('/tmp/answer.new', 'w') as file: file.write(str(answer))
-            os.rename('/tmp/answer.new', '/tmp/answer-%d' % number)
+            data = str(answer).encode()
+            os.write(answers, b'%d\\n' % len(data) + data)
         """
 }
 
@@ -91,11 +98,30 @@ final class PythonContainer {
 
     /// What the agent answers to a text in Python that sets `answer`.
     func ask(_ text: String) throws -> String {
+        let file = try Descriptor.open("\(node.root(ctid))/tmp/asks", O_WRONLY | O_CREAT | O_APPEND, mode: 0o644)
+        try file.writeAll("\(text.utf8.count)\n\(text)".utf8)
+        var answer: String?
+        TestPlace.wait("an answer to \(text)") {
+            answer = Self.frame(number, in: (try? TestFile.read("\(node.root(ctid))/tmp/answers")) ?? "")
+            return answer != nil
+        }
         number += 1
-        try TestFile.write(text, to: "\(node.root(ctid))/tmp/ask-\(number)")
-        let answer = "\(node.root(ctid))/tmp/answer-\(number)"
-        TestPlace.wait("an answer to \(text)", until: { TestFile.exists(answer) })
-        return try TestFile.read(answer)
+        return try #require(answer)
+    }
+
+    /// The n-th of the texts that stand behind lines with their lengths; `nil`: it is not there, or not all of it.
+    private static func frame(_ n: Int, in text: String) -> String? {
+        var rest = Array(text.utf8)[...]
+        for i in 0...n {
+            guard let end = rest.firstIndex(of: 10), let count = Int(String(decoding: rest[..<end], as: UTF8.self)) else {
+                return nil
+            }
+            let body = rest[(end + 1)...]
+            guard body.count >= count else { return nil }
+            if i == n { return String(decoding: body.prefix(count), as: UTF8.self) }
+            rest = body.dropFirst(count)
+        }
+        return nil
     }
 
     func state(_ beancounter: Beancounter) throws -> BeancounterState {

@@ -1,7 +1,8 @@
 // sockets.h - numtcpsock, numothersock and what their buffers hold: tcpsndbuf, tcprcvbuf, othersockbuf, dgramrcvbuf.
 //
 // TCP is what OpenVZ takes for it: family INET or INET6, type STREAM. Sockets are hard at the barrier: ENOBUFS; a connection that comes
-// in is dropped. Buffers are refused above the limit: ENOBUFS to who sends; what comes in is dropped, and TCP sends it again.
+// in is dropped. Buffers are refused above the limit: ENOBUFS to who sends; datagrams that come in are dropped. What TCP received is
+// counted.
 #ifndef VZ_SOCKETS_H
 #define VZ_SOCKETS_H
 
@@ -190,11 +191,11 @@ int BPF_PROG(socket_sock_rcv_skb, struct sock *sk, struct sk_buff *skb)
     struct vz_slot *slot = socket ? slot_still_of(socket->slot, socket->userns) : 0;
     if (!slot || !in_force())
         return 0;
-    struct vz_counter *counter = receive_counter(slot, socket->is_tcp);
-    if (counter->held + skb->truesize <= counter->limit)
+    // TCP is only counted: a connection whose segments are dropped here was seen to stand still long after there was room again.
+    if (socket->is_tcp)
         return 0;
-    // A segment that carries no data must pass, or nothing that is full would ever drain, nor end. 60 is TCP's longest header.
-    if (socket->is_tcp && skb->len <= 60)
+    struct vz_counter *counter = receive_counter(slot, false);
+    if (counter->held + skb->truesize <= counter->limit)
         return 0;
     refuse(counter);
     return -ENOMEM;

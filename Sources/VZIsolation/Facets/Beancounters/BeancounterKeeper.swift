@@ -11,6 +11,7 @@ final class BeancounterKeeper: Sendable {
         var table: BeancounterTable?
         /// A file that is there as long as the programs are.
         var evidence: String?
+        var trouble: String?
         /// What the kernel refused it is not asked for at every look.
         var nextTry = ContinuousClock.now
     }
@@ -32,23 +33,25 @@ final class BeancounterKeeper: Sendable {
     /// `nil` where there are no programs.
     var table: BeancounterTable? { state.withLock { $0.table } }
 
+    /// Why it is not known whether they are there, or why they are not although the kernel would take them; `nil`: nothing of the kind.
+    var trouble: String? { state.withLock { $0.trouble } }
+
     /// What there is now. A host without programs is one that holds less, not one that fails.
-    /// - Throws: `KernelError` when it cannot be seen whether there are any, by one who would make them.
-    func look() throws(KernelError) -> BeancounterSupport {
-        try state.withLock { state throws(KernelError) in
+    func look() -> BeancounterSupport {
+        state.withLock { state in
             if let evidence = state.evidence, BPFFileSystem.exists(evidence) { return state.support }
             let isLost = state.evidence != nil
-            guard isLost || state.nextTry <= .now else { return state.support }
-            if makes { _ = try BeancounterPrograms(paths).inForce() }
+            guard isLost || state.trouble != nil || state.nextTry <= .now else { return state.support }
             state = State()
             state.nextTry = .now + Self.pause
             do throws(KernelError) {
-                state.support = try makes ? make(replacing: replaces) : found()
-                state.evidence = BeancounterPrograms(paths).evidence
-                if state.evidence != nil { state.table = try BeancounterPrograms(paths).table(paths.controlGroup) }
+                let support = try makes ? make(replacing: replaces) : found()
+                let evidence = try BeancounterPrograms(paths).evidence()
+                if evidence != nil { state.table = try BeancounterPrograms(paths).table(paths.controlGroup) }
+                (state.support, state.evidence) = (support, evidence)
             } catch {
                 state.support = BeancounterSupport(tier: .none, programs: [], problem: "\(error)")
-                state.evidence = nil
+                if makes { state.trouble = "beancounters are not counted: \(error)" }
             }
             return state.support
         }
@@ -67,7 +70,7 @@ final class BeancounterKeeper: Sendable {
         let programs = BeancounterPrograms(paths)
         var support = try programs.ensure(memoryIsV1: memoryIsV1, replacing: replacing)
         try Descriptor.makeDirectories(paths.run)
-        if let report = programs.report { try Self.link(report, at: paths.run + "/user_beancounters") }
+        if let report = try programs.report() { try Self.link(report, at: paths.run + "/user_beancounters") }
         if let group = try tree.openUnifiedParent() {
             try programs.attach(to: group, controlGroup: paths.controlGroup)
         } else {

@@ -14,9 +14,10 @@ struct BeancounterPrograms {
     let directory: String
     private var maps: String { "\(directory)/\(Self.layout)" }
     private static let layout = 1
-    private static let mapNames = [
-        "slots", "slot_of_userns", "counted_sockets", "counted_locks", "counted_memories", "counted_ptys", "marked_sockets",
-    ]
+    private static func mapNames(of tier: BeancounterSupport.Tier) -> [String] {
+        ["slots", "slot_of_userns", "counted_sockets", "counted_locks", "counted_memories", "counted_ptys"]
+            + (tier == .groups ? ["marked_sockets"] : [])
+    }
     private static let reportName = "user_beancounters"
     /// What only a seeding makes.
     private static let seedMaps = ["seen_files"]
@@ -37,17 +38,10 @@ struct BeancounterPrograms {
     }
 
     /// The pinned iterator whose text is /proc/user_beancounters; `nil`: there is none.
-    var report: String? {
-        // What cannot be seen cannot be shown either.
-        guard let set = try? setInForce() else { return nil }
-        return "\(maps)/\(set.name)/\(Self.reportName)"
-    }
+    func report() throws(KernelError) -> String? { try evidence().map { "\($0)/\(Self.reportName)" } }
 
     /// A directory that is there as long as the programs in force are; `nil`: there are none.
-    var evidence: String? {
-        guard let set = try? setInForce() else { return nil }
-        return "\(maps)/\(set.name)"
-    }
+    func evidence() throws(KernelError) -> String? { try setInForce().map { "\(maps)/\($0.name)" } }
 
     /// - Throws: `KernelError` for everything but that there is none.
     private func setInForce() throws(KernelError) -> PinnedSet? {
@@ -99,10 +93,20 @@ struct BeancounterPrograms {
         guard flock(turn.raw, LOCK_EX) == 0 else { throw KernelError("lock \"\(above)\"", errno: errno) }
         defer { withExtendedLifetime(turn) {} }
         if let there = try inForce(), try setInForce()?.version == ours || !replacing { return there }
-        try BPFFileSystem.mount(at: directory)
+        do throws(KernelError) {
+            try BPFFileSystem.mount(at: directory)
+        } catch  where error.errno == ENODEV {
+            return BeancounterSupport(tier: .none, programs: [], problem: "\(error)")
+        }
         try Descriptor.makeDirectories(maps)
-        let (object, chosen, tier) = try loaded(memoryIsV1: memoryIsV1, sharing: true)
-        for name in Self.mapNames where !BPFFileSystem.exists("\(maps)/\(name)") {
+        let (object, chosen, tier): (BPFObject, [BPFObject.Program], BeancounterSupport.Tier)
+        do throws(KernelError) {
+            (object, chosen, tier) = try loaded(memoryIsV1: memoryIsV1, sharing: true)
+        } catch {
+            // The kernel takes none.
+            return BeancounterSupport(tier: .none, programs: [], problem: "\(error)")
+        }
+        for name in Self.mapNames(of: tier) where !BPFFileSystem.exists("\(maps)/\(name)") {
             try object.pin(map: name, at: "\(maps)/\(name)")
         }
         let set = PinnedSet(tier, ours)
@@ -170,7 +174,7 @@ struct BeancounterPrograms {
     }
 
     private func share(_ object: BPFObject, _ tier: BeancounterSupport.Tier) throws(KernelError) {
-        for name in Self.mapNames where BPFFileSystem.exists("\(maps)/\(name)") && (tier == .groups || name != "marked_sockets") {
+        for name in Self.mapNames(of: tier) where BPFFileSystem.exists("\(maps)/\(name)") {
             try object.reuse(try BPFMap(pinned: "\(maps)/\(name)"), as: name)
         }
     }

@@ -51,7 +51,7 @@ extension IsolationCore {
     }
 
     /// A file whose text the kernel makes when it is read: all containers' beancounters as OpenVZ's /proc/user_beancounters had them.
-    public var beancounterReport: String? { BeancounterPrograms(paths).report }
+    public var beancounterReport: String? { (try? BeancounterPrograms(paths).report()) ?? nil }
 
     /// A running container's beancounters, all 21 in OpenVZ's order, as they were sampled last.
     public func beancounters(of handle: ContainerHandle) -> [BeancounterRow] {

@@ -94,7 +94,8 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
         case .privvmpages where has("before_vm_enough_memory"): return .enforced(by: "BPF modify-return")
         case .lockedpages where has("after_mlock"): return .accounted(by: "BPF fexit")
         case .tcpsndbuf where has("socket_sendmsg"), .othersockbuf where has("socket_sendmsg"): return .enforced(by: way)
-        case .tcprcvbuf where has("socket_sock_rcv_skb"), .dgramrcvbuf where has("socket_sock_rcv_skb"): return .enforced(by: way)
+        case .tcprcvbuf where has("socket_sock_rcv_skb"): return .accounted(by: way)
+        case .dgramrcvbuf where has("socket_sock_rcv_skb"): return .enforced(by: way)
         case .kmemsize where has("task_alloc"): return .enforced(by: "\(way), at what takes much of it")
         case .numpty where has("sb_kern_mount"): return .enforced(by: "max= of devpts")
         case .numpty: return .enforced(by: "max= of devpts; one that the container mounts itself is not bound")
@@ -108,7 +109,7 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
 
     /// Why a bound is not held here, and what mends it.
     func reason(_ beancounter: Beancounter) -> String {
-        if [.lockedpages, .numiptent, .dcachesize].contains(beancounter) {
+        if [.lockedpages, .numiptent, .dcachesize, .tcprcvbuf].contains(beancounter) {
             return "not enforced by this version of vz"
         }
         let done = byPrograms(beancounter)

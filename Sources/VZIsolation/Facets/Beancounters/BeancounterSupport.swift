@@ -13,16 +13,6 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
         /// No programs at all: what the kernel's own controllers hold.
         case none
 
-        /// The letter that the documentation has for it.
-        public var letter: String {
-            switch self {
-            case .lsm: "A"
-            case .modifyReturn: "A′"
-            case .groups: "B"
-            case .none: "C"
-            }
-        }
-
         public var description: String {
             switch self {
             case .lsm: "A: BPF LSM"

@@ -81,13 +81,6 @@ public final class BeancounterTable: Sendable {
             }
         }
 
-        /// What user space counts itself.
-        func note(_ beancounter: Beancounter, held: Int64) {
-            let counter = counter(beancounter)
-            counter.pointee.held = held
-            if held > counter.pointee.maxheld { counter.pointee.maxheld = held }
-        }
-
         fileprivate func wipe(depth: Int) {
             let free = BarrierLimit.unlimited
             for id in 0..<Int(VZ_RESOURCES.rawValue) {

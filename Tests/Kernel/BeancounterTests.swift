@@ -218,6 +218,14 @@ import Testing
     }
 
     @Test func otherProgramsTakeOverWithoutAGap() throws {
+        // QEMU 7.2 can go on executing kernel code that another CPU has replaced meanwhile, for ever (TCG with a thread for each
+        // CPU; mended in QEMU 8.1): there one CPU does it all.
+        func otherCPU(online: Bool) throws {
+            guard TestPlace.isVirtualMachine else { return }
+            try KernelFile.write(online ? "1" : "0", to: "/sys/devices/system/cpu/cpu1/online")
+        }
+        try otherCPU(online: false)
+        defer { #expect(throws: Never.self) { try otherCPU(online: true) } }
         try withPythonNode { node in
             let container = try PythonContainer(node, "web", 101, "")
             guard try container.enforcement(.numfile).isEnforced else { return }

@@ -15,9 +15,9 @@ public struct HostCapabilities: Equatable, Sendable {
     /// What the kernel takes as a number of processes.
     public let pidsMaxRange: ClosedRange<Int64>
     /// The CPUs that containers can have; `nil` when that is not known.
-    public let cpus: NumberSet?
+    public private(set) var cpus: NumberSet?
     /// The memory nodes that they can have; `nil` when that is not known.
-    public let memoryNodes: NumberSet?
+    public private(set) var memoryNodes: NumberSet?
     /// Bytes of RAM; `nil`: nobody looked.
     public let ram: Int64?
     /// Why nothing can be swapped out here, and what mends it; `nil` when it can.
@@ -64,11 +64,16 @@ public struct HostCapabilities: Equatable, Sendable {
         cpuWeightScale = tree.cpuWeightScale
         cpuScale = CPUScale(tree.cpuWeightScale)
         pidsMaxRange = tree.pidsMaxRange
-        cpus = try tree.available(.cpus).flatMap { NumberSet(text: $0) }
-        memoryNodes = try tree.available(.memoryNodes).flatMap { NumberSet(text: $0) }
         ram = try HostMemory.now().total
         noSwapSpace = VSwapMechanism.ofThisHost(VSwap(controlGroup: tree.parent)).refusal
         noSparing = OOMScore.refusal
+        try lookAtProcessors(tree)
+    }
+
+    /// Looks anew at what comes and goes: CPUs and memory nodes.
+    mutating func lookAtProcessors(_ tree: ControlGroupTree) throws(KernelError) {
+        cpus = try tree.available(.cpus).flatMap { NumberSet(text: $0) }
+        memoryNodes = try tree.available(.memoryNodes).flatMap { NumberSet(text: $0) }
     }
 
     /// The same host, with one scale for containers of these cpuunits.

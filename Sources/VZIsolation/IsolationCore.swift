@@ -55,9 +55,10 @@ public struct IsolationCore: Sendable {
     // MARK: Looking
 
     /// Looks at what may have become otherwise: what the roots lie on, since something may have been mounted, or a disk's scheduler
-    /// changed; lxcfs, which may have been started or have ended; and the programs that count beancounters.
+    /// changed; its CPUs and memory nodes; lxcfs, which may have been started or have ended; and the programs that count beancounters.
     public func lookAtHost() throws(KernelError) {
         var host = host
+        try host.lookAtProcessors(tree)
         try host.lookAtStorage(paths, tree)
         host.lxcfs = LxcfsService(lookingAt: paths.lxcfs, before: host.lxcfs)
         host.beancounters = keeper.look()

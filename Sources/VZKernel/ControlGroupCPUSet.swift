@@ -6,14 +6,14 @@ extension ControlGroup {
     static let cpusFile = "cpuset.cpus"
     static let memoryNodesFile = "cpuset.mems"
 
-    /// The CPUs of the group; `nil` when they are all that its parent has.
+    /// The CPUs of the group; `nil` when nothing says that they are others than its parent's: on v2. On v1 each group has a list.
     public func cpus() throws(KernelError) -> String? { try list(.cpus, Self.cpusFile) }
 
     /// Processes that run on another CPU move at once, and lose an affinity that they chose themselves.
     /// - Parameter list: `nil` for all that the parent has. With a CPU that the parent does not have: `EINVAL`, `EACCES` or `ERANGE`.
     public func setCPUs(_ list: String?) throws(KernelError) { try set(.cpus, Self.cpusFile, to: list) }
 
-    /// The memory nodes of the group; `nil` when they are all that its parent has.
+    /// The memory nodes of the group; `nil` as for `cpus`.
     public func memoryNodes() throws(KernelError) -> String? { try list(.memoryNodes, Self.memoryNodesFile) }
 
     /// Memory on other nodes than those of the list moves along.
@@ -27,15 +27,13 @@ extension ControlGroup {
 
     private func list(_ setting: ControlGroupTree.Setting, _ file: String) throws(KernelError) -> String? {
         let hierarchy = try hierarchy(for: setting)
-        let list: String
         do throws(KernelError) {
             // A list may be longer than the few bytes that other settings are read with.
-            list = try KernelFile.read("\(path)/\(file)", at: hierarchy.directory)
+            let list = try KernelFile.read("\(path)/\(file)", at: hierarchy.directory)
+            return list.isEmpty ? nil : list
         } catch  where error.errno == ENODEV {
             throw KernelError("read \"\(file)\" of cgroup /\(path)", errno: ENOENT, detail: "there is no such group")
         }
-        let all = try tree.available(setting)
-        return list.isEmpty || list == all ? nil : list
     }
 
     private func set(_ setting: ControlGroupTree.Setting, _ file: String, to list: String?) throws(KernelError) {

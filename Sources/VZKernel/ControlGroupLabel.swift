@@ -42,15 +42,18 @@ extension Descriptor {
 
     /// The label's value, `nil` when it was never set.
     public func label(_ key: String, of what: String) throws(KernelError) -> [UInt8]? {
-        var value = [UInt8](repeating: 0, count: 256)
-        while true {
-            let size = vz_fgetxattr(raw, "trusted.vz.\(key)", &value, value.count)
-            if size >= 0 { return Array(value.prefix(size)) }
-            switch errno {
-            case ENODATA: return nil
-            case ERANGE where value.count < 1 << 16: value = [UInt8](repeating: 0, count: 1 << 16)
-            default: throw KernelError("read label \"\(key)\" of \(what)", errno: errno)
+        // Most fit; the kernel takes none larger than the second (xattr(7)).
+        for size in [1024, 1 << 16] {
+            var number: Int32 = 0
+            let value = withUnsafeTemporaryAllocation(byteCount: size, alignment: 1) { buffer -> [UInt8]? in
+                let count = vz_fgetxattr(raw, "trusted.vz.\(key)", buffer.baseAddress, buffer.count)
+                if count < 0 { number = errno }
+                return count < 0 ? nil : Array(buffer[..<count])
             }
+            if let value { return value }
+            if number == ENODATA { return nil }
+            if number != ERANGE || size == 1 << 16 { throw KernelError("read label \"\(key)\" of \(what)", errno: number) }
         }
+        return nil
     }
 }

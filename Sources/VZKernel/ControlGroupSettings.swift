@@ -196,6 +196,8 @@ extension ControlGroup {
         for file in hierarchy.version == .v1 ? ControlGroupV1.ioWeights : ControlGroupV2.ioWeights {
             do throws(KernelError) {
                 weights.append(try read(file, in: hierarchy, Self.parseIOWeight))
+                // A kernel has one of those of v1.
+                if hierarchy.version == .v1 { break }
             } catch  where error.errno == EOPNOTSUPP {}
         }
         if weights.isEmpty { throw unsupported(.ioWeight) }

@@ -28,16 +28,21 @@ struct AffinityFacet: Facet {
     }
 
     func observe(_ container: ContainerHandle) throws(KernelError) -> [Setting] {
-        func setting(_ setting: ControlGroupTree.Setting, _ field: String, _ list: String?) -> Setting {
+        func setting(
+            _ setting: ControlGroupTree.Setting, _ field: String, _ list: String?, of available: NumberSet?
+        ) -> Setting {
             // The kernel's own spelling of a list differs from OpenVZ's in nothing, or is shown as it is.
-            let text = list.map { NumberSet(text: $0)?.text ?? $0 }
+            let set = list.flatMap { NumberSet(text: $0) }
+            let text = set != nil && set == available ? nil : set?.text ?? list
             return container.host.setting(
                 setting, field: field, value: text ?? "all", kernelValue: text.map(Setting.Value.text) ?? Self.all)
         }
         var settings: [Setting] = []
-        if container.host.supports(.cpus) { settings.append(setting(.cpus, "cpumask", try container.group.cpus())) }
+        if container.host.supports(.cpus) {
+            settings.append(setting(.cpus, "cpumask", try container.group.cpus(), of: container.host.cpus))
+        }
         if container.host.supports(.memoryNodes) {
-            settings.append(setting(.memoryNodes, "nodemask", try container.group.memoryNodes()))
+            settings.append(setting(.memoryNodes, "nodemask", try container.group.memoryNodes(), of: container.host.memoryNodes))
         }
         return settings
     }

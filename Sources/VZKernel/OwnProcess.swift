@@ -22,8 +22,12 @@ public enum OwnProcess {
 
     /// How many open files this process may allow itself, and without privileges its children (getrlimit(2), RLIMIT_NOFILE).
     public static var openFilesHardLimit: UInt64 {
-        var limit = rlimit()
-        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        return UInt64(limit.rlim_max)
+        get throws(KernelError) {
+            var limit = rlimit()
+            guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+                throw KernelError("read this process's limit of open files", errno: errno)
+            }
+            return UInt64(limit.rlim_max)
+        }
     }
 }

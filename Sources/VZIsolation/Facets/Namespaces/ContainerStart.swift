@@ -33,8 +33,10 @@ public struct ContainerStart: Sendable {
     /// Of open files: what systemd gives the services of a host, and never more than we have ourselves. The daemon may have many more, and
     /// programs that still use select(2), or close every descriptor that there could be, suffer from as many.
     private static var fileLimits: Step {
-        let hard = min(OwnProcess.openFilesHardLimit, 524_288)
-        return .limitOpenFiles(soft: min(hard, 1024), hard: hard)
+        get throws(KernelError) {
+            let hard = min(try OwnProcess.openFilesHardLimit, 524_288)
+            return .limitOpenFiles(soft: min(hard, 1024), hard: hard)
+        }
     }
 
     /// Starts process 1 in `group` on `root`. It belongs to process 1 of the host from the first moment on.
@@ -49,7 +51,7 @@ public struct ContainerStart: Sendable {
         let runtime = try RuntimeDirectory(for: directory, base: idBase, report: report)
         let process = try Launcher.launch(
             outer: outer(directory: directory, tree: tree, group: try group.openUnifiedDirectory()),
-            inner: inner(
+            inner: try inner(
                 tree: tree, devices: devices, runtime: runtime, capabilities: capabilities,
                 groups: try group.openTasksForJoining(unified: false)))
         // Only now: before its exec the new process shares our memory, and what is set for one is set for all who share it.
@@ -80,7 +82,7 @@ public struct ContainerStart: Sendable {
     /// - Parameter groups: opened by us, which is what the kernel goes by.
     private func inner(
         tree: MountTree, devices: ContainerDevices, runtime: RuntimeDirectory?, capabilities: Capabilities, groups: [Descriptor]
-    ) -> [Step] {
+    ) throws(KernelError) -> [Step] {
         let plain: MountTree.Attributes = [.noSetuid, .noDevices, .noExec]
         return [.awaitRelease] + groups.map(Step.joinGroup) + [
             .newSession, .setIDs(0),
@@ -99,7 +101,7 @@ public struct ContainerStart: Sendable {
             .changeDirectory(tree.root),
             .mountNew(type: "mqueue", options: [], attributes: plain, at: "dev/mqueue", below: tree),
             .pivotRoot, .openStandardStreams("/dev/null"),
-            .setCapabilities(capabilities), Self.fileLimits, .defaultSignals, .closeOnExec(from: 3),
+            .setCapabilities(capabilities), try Self.fileLimits, .defaultSignals, .closeOnExec(from: 3),
             Program(parameters.`init`, environment: parameters.env).step,
         ]
     }

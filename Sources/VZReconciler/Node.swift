@@ -59,6 +59,8 @@ public final class Node: Sendable {
         public var warnings: [String] = []
         /// Records and overrides that cannot be read or written: each with the reason and what became of it.
         public var damaged: [String] = []
+        /// Why nothing can be done about a container, of those that are no targets: its record is there and cannot be read.
+        public var lost: [ContainerID: String] = [:]
         /// The valid manifests by name, with the place of each value.
         public var documents: [String: ManifestDocument] = [:]
         /// The containers that have anything in the kernel.
@@ -159,10 +161,15 @@ public final class Node: Sendable {
         look.notes = [judgement.host.cpuScaleNote].compactMap { $0 }
         look.documents = Dictionary(input.documents.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
         look.targets = judgement.targets(named: only == nil ? nil : Set(input.documents.map(\.spec.name)))
+        // Those of a later reading too: what it could not read it took for missing.
+        look.lost = cache.unreadable.merging(recordCache.withLock { $0.unreadable }) { first, _ in first }
+            .filter { ctid, _ in !look.targets.contains { $0.record.ctid == ctid } }
+        look.damaged = Array(Set(look.damaged + look.lost.values)).sorted()
         for i in look.targets.indices { look.targets[i].unwritten = unwritten[look.targets[i].record.ctid] }
         // What was written or moved away just now is looked at again, and so is what the kernel was asked about.
         let stands =
-            only == nil && remembering && removing && !hasAsked && look.again == nil && look.toRemember.isEmpty && damaged.isEmpty
+            only == nil && remembering && removing && !hasAsked && look.again == nil && look.toRemember.isEmpty
+            && look.damaged.isEmpty
             && (acknowledged ?? input.generation) == input.generation
         last.withLock { $0 = stands ? (inputs, look) : nil }
         return look

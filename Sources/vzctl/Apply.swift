@@ -112,6 +112,9 @@ struct Apply: ParsableCommand {
             if let trouble = node.core.beancounterTrouble { throw Failure(trouble) }
             if isSwapMissing { throw Failure("the swap space that containers are promised is not there; see above") }
             if !failed.isEmpty { throw Failure("\(failed.count) container\(failed.count == 1 ? "" : "s") failed; see above") }
+            if let lost = look.lost.keys.min() {
+                throw Failure("nothing was done about CT \(lost), since its record cannot be read; see above")
+            }
             if !look.diagnostics.isEmpty { throw Failure("there are invalid manifests; see above", .invalidData) }
             // By a hold that was found, or whose word could not be read; what waits for a restart is not held.
             let held = done.filter { $0.changes.contains { $0.held != nil && $0.action != .wait } }

@@ -39,6 +39,29 @@ import Testing
         }
     }
 
+    /// Without the record nobody knows that a container is to be removed: no verb says that all went well then.
+    @Test func aRemovalWaitsForTheRecord() throws {
+        try withNode { node in
+            try node.declare("db", "state: stopped\n" + Self.sleep)
+            let process = try node.start("web", ctid: 101)
+            try node.removeManifest("web.yaml")
+            let path = "\(node.paths.records)/101"
+            // At the first reading, at the one before something is written down, and at the one before it is done.
+            for (place, exit) in [("1", Int32(1)), ("3+", 1), ("4+", 75)] {
+                let strace = [
+                    "strace", "-D", "-f", "-q", "-o", "/dev/null", "-P", path, "-e", "trace=newfstatat", "-e",
+                    "inject=newfstatat:error=EIO:when=\(place)",
+                ]
+                let apply = try node.run(strace + ["\(TestPlace.programs)/vzctl", "apply"])
+                #expect(apply.exit == .code(exit), "\(place): \(apply)")
+                #expect("\(apply)".contains("Input/output error"), "\(place): \(apply)")
+                #expect(try node.running()?.pid == process.pid)
+            }
+            #expect(try node.vzctl("apply").exit == .code(0))
+            #expect(try node.running() == nil)
+        }
+    }
+
     /// Numbers that were given are found again by the roots, whatever order the names have.
     @Test func allRecordsAtOnce() throws {
         try withNode { node in

@@ -38,9 +38,12 @@ public struct IsolationCore: Sendable {
     }
 
     /// The core of this host. With `preparing`, makes the parent control group, and has beancounters counted, which needs root.
-    /// - Parameter replacing: programs of another version are replaced.
-    public init(paths: NodePaths, preparing: Bool, replacing: Bool = false) throws(KernelError) {
-        let tree = try ControlGroupTree.discover(parent: paths.controlGroup)
+    /// - Parameters:
+    ///   - replacing: programs of another version are replaced.
+    ///   - watching: of a container whose process 1 is known, settings are only read again that somebody may have changed.
+    public init(paths: NodePaths, preparing: Bool, replacing: Bool = false, watching: Bool = false) throws(KernelError) {
+        var tree = try ControlGroupTree.discover(parent: paths.controlGroup)
+        if watching { tree.memory = try? ControlGroupMemory() }
         let host = try preparing ? HostCapabilities(preparing: tree) : HostCapabilities(tree)
         let keeper = BeancounterKeeper(paths: paths, tree: tree, makes: preparing, replaces: replacing)
         self.init(paths: paths, tree: tree, host: host, keeper: keeper)
@@ -89,6 +92,8 @@ public struct IsolationCore: Sendable {
     public func observe(_ ctid: ContainerID, known: PidFD? = nil) throws(KernelError) -> Observation {
         let group = try tree.group(String(ctid.number))
         var process = known.flatMap { $0.isRunning ? $0 : nil }
+        // Its group is there as long as it is.
+        if process == nil { group.forget() } else { tree.memory?.catchUp() }
         let present = process != nil ? true : try group.exists
         if process == nil && present { process = try Self.processOne(of: group) }
         let handle = handle(ctid, group, process)

@@ -21,6 +21,9 @@ public struct ControlGroup: Sendable {
 
     // MARK: - The group itself
 
+    /// Has its settings read anew: it may be another group of the same name.
+    public func forget() { tree.memory?.forget(self) }
+
     /// Makes the group in every hierarchy, and the parent where there is none. Settings are the kernel's defaults: no limit.
     public func create() throws(KernelError) {
         for hierarchy in tree.hierarchies {

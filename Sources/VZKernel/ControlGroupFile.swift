@@ -73,6 +73,28 @@ extension ControlGroup {
     func read<Value>(
         _ file: String, in hierarchy: ControlGroupTree.Hierarchy, _ take: (inout ControlGroupText) -> Value?
     ) throws(KernelError) -> Value {
+        let value: Value?
+        if let memory = tree.memory {
+            let bytes = try memory.bytes(of: file, path, in: hierarchy) { () throws(KernelError) in
+                try start(of: file, in: hierarchy) { Array($0) }
+            }
+            value = bytes.withUnsafeBytes { bytes in
+                var text = ControlGroupText(bytes)
+                return take(&text)
+            }
+        } else {
+            value = try start(of: file, in: hierarchy) { bytes in
+                var text = ControlGroupText(bytes)
+                return take(&text)
+            }
+        }
+        if let value { return value }
+        throw KernelError("read \"\(file)\" of cgroup /\(path)", detail: "the kernel's answer was not understood")
+    }
+
+    private func start<Value>(
+        of file: String, in hierarchy: ControlGroupTree.Hierarchy, _ take: (UnsafeRawBufferPointer) -> Value
+    ) throws(KernelError) -> Value {
         let fd = openat(hierarchy.directory.raw, "\(path)/\(file)", O_RDONLY | O_CLOEXEC)
         if fd < 0 { throw failure("read", file, hierarchy, errno) }
         defer { close(fd) }
@@ -84,12 +106,10 @@ extension ControlGroup {
                 number = errno
                 return nil
             }
-            var text = ControlGroupText(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-            return take(&text)
+            return take(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
         }
-        if let value { return value }
-        if number != 0 { throw failure("read", file, hierarchy, number) }
-        throw KernelError("read \"\(file)\" of cgroup /\(path)", detail: "the kernel's answer was not understood")
+        guard let value else { throw failure("read", file, hierarchy, number) }
+        return value
     }
 
     /// Writes `text` to one of the group's files, in one system call.
@@ -100,6 +120,7 @@ extension ControlGroup {
         let fd = openat(hierarchy.directory.raw, "\(path)/\(file)", O_WRONLY | O_CLOEXEC)
         if fd < 0 { throw failure("write", file, hierarchy, errno) }
         defer { close(fd) }
+        defer { tree.memory?.forget(path, in: hierarchy) }
         var text = text
         var count: Int
         repeat { count = text.withUTF8 { Glibc.write(fd, $0.baseAddress, $0.count) } } while count < 0 && errno == EINTR

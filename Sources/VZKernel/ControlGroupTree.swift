@@ -9,6 +9,8 @@ public struct ControlGroupTree: Sendable {
     public let hierarchies: [Hierarchy]
     /// The name of the group at the top of each hierarchy that holds all of ours.
     public let parent: String
+    /// What settings were read as; without one each is read each time.
+    public var memory: ControlGroupMemory?
     private let hierarchyOfController: [Controller: Int]
     /// What was found but cannot be used, and why.
     private let unusable: [(mount: ControlGroupMount, reason: String)]

@@ -46,7 +46,7 @@ public struct Daemon: Sendable {
             throw Refusal(message: "another vzd runs on \(paths.run)\(holder)", code: 75)
         }
         let watcher = DirectoryWatcher(paths: paths.manifests)
-        let node = try Node(paths: paths, patience: .seconds(1), replacing: true)
+        let node = try Node(paths: paths, patience: .seconds(1), replacing: true, watching: true)
         // What is left of them is in nobody's way.
         try? node.core.forgetEndedBeancounters()
         node.noteBoot()

@@ -31,8 +31,11 @@ public final class Node: Sendable {
     ///     is opened for writing, made, removed or renamed; what is missing is empty.
     ///   - patience: how long a manifest must have been gone, and nothing else have changed, before it counts as removed.
     ///   - replacing: has programs in the kernel that are of another version replaced by ours.
-    public init(paths: NodePaths, preparing: Bool = true, patience: Duration = .zero, replacing: Bool = false) throws {
-        core = try IsolationCore(paths: paths, preparing: preparing, replacing: replacing)
+    ///   - watching: reads settings of control groups again only when somebody may have changed them.
+    public init(
+        paths: NodePaths, preparing: Bool = true, patience: Duration = .zero, replacing: Bool = false, watching: Bool = false
+    ) throws {
+        core = try IsolationCore(paths: paths, preparing: preparing, replacing: replacing, watching: watching)
         directory = ManifestDirectory(paths: paths.manifests)
         records = HostStore(of: paths.records, isReadOnly: !preparing)
         // Moved aside, what was said would be as good as taken back.

@@ -7,6 +7,8 @@ struct AffinityFacet: Facet {
     let fields = ["cpumask", "nodemask"]
     /// All that the host has now or ever gets: a word, so that it stays true when a CPU comes or goes.
     private static let all = Setting.Value.text("all")
+    /// What a host without NUMA has.
+    private static let onlyNode = NumberSet(text: "0")
 
     func wish(for spec: ContainerSpec, on host: HostCapabilities) -> Wish {
         Self.wish(.cpus, "cpumask", spec.cpumask, of: host.cpus, "CPUs", on: host)
@@ -42,7 +44,10 @@ struct AffinityFacet: Facet {
             settings.append(setting(.cpus, "cpumask", try container.group.cpus(), of: container.host.cpus))
         }
         if container.host.supports(.memoryNodes) {
-            settings.append(setting(.memoryNodes, "nodemask", try container.group.memoryNodes(), of: container.host.memoryNodes))
+            let nodes = container.host.memoryNodes
+            // Of one node there is nothing to choose.
+            let list = nodes != nil && nodes == Self.onlyNode ? nil : try container.group.memoryNodes()
+            settings.append(setting(.memoryNodes, "nodemask", list, of: nodes))
         }
         return settings
     }

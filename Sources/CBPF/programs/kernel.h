@@ -33,6 +33,7 @@ enum { EPERM = 1, EAGAIN = 11, ENOMEM = 12, ENFILE = 23, ENOLCK = 37, ENOBUFS = 
 // socket(2), fcntl(2)
 enum { PF_INET = 2, PF_INET6 = 10 };
 enum { SOCK_STREAM = 1 };
+enum { IPPROTO_TCP = 6 };
 enum { F_UNLCK = 2 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

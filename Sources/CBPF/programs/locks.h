@@ -51,25 +51,24 @@ struct lock_request {
     unsigned char type;
 };
 
-INLINE struct lock_request read_lock(void *lock)
+INLINE struct lock_request read_lock(struct file_lock *now)
 {
     struct lock_request request = {};
     if (bpf_core_field_exists(struct file_lock, c)) {
-        struct file_lock *now = lock;
-        request.owner = (__u64)BPF_CORE_READ(now, c.flc_owner);
-        request.file = (__u64)BPF_CORE_READ(now, c.flc_file);
-        request.type = BPF_CORE_READ(now, c.flc_type);
+        request.owner = (__u64)now->c.flc_owner;
+        request.file = (__u64)now->c.flc_file;
+        request.type = now->c.flc_type;
     } else {
-        struct file_lock___flat *then = lock;
-        request.owner = (__u64)BPF_CORE_READ(then, fl_owner);
-        request.file = (__u64)BPF_CORE_READ(then, fl_file);
-        request.type = BPF_CORE_READ(then, fl_type);
+        struct file_lock___flat *then = (void *)now;
+        request.owner = (__u64)then->fl_owner;
+        request.file = (__u64)then->fl_file;
+        request.type = then->fl_type;
     }
     return request;
 }
 
 SEC("tp_btf/flock_lock_inode")
-int BPF_PROG(after_flock, struct inode *inode, void *lock, int error)
+int BPF_PROG(after_flock, struct inode *inode, struct file_lock *lock, int error)
 {
     // Newer kernels take the arguments of tracepoints for possibly null.
     if (!inode || !lock)
@@ -132,7 +131,7 @@ INLINE struct list_head *posix_locks(struct file_lock_context *context)
 }
 
 SEC("tp_btf/posix_lock_inode")
-int BPF_PROG(after_posix_lock, struct inode *inode, void *lock, int error)
+int BPF_PROG(after_posix_lock, struct inode *inode, struct file_lock *lock, int error)
 {
     if (!inode || !lock)
         return 0;

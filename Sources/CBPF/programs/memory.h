@@ -45,8 +45,8 @@ INLINE struct counted_memory *look_at_memory(struct mm_struct *mm, __u32 number)
     struct vz_slot *slot = slot_still_of(memory->slot, memory->userns);
     if (!slot)
         return 0;
-    long private_pages = BPF_CORE_READ(mm, data_vm) + BPF_CORE_READ(mm, stack_vm);
-    long locked_pages = BPF_CORE_READ(mm, locked_vm);
+    long private_pages = mm->data_vm + mm->stack_vm;
+    long locked_pages = mm->locked_vm;
     if (private_pages != memory->private_pages)
         move(&slot->counters[VZ_PRIVVMPAGES], __sync_lock_test_and_set(&memory->private_pages, private_pages), private_pages);
     if (locked_pages != memory->locked_pages)

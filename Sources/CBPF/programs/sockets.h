@@ -42,42 +42,43 @@ INLINE struct vz_counter *receive_counter(struct vz_slot *slot, bool tcp)
     return tcp ? &slot->counters[VZ_TCPRCVBUF] : &slot->counters[VZ_DGRAMRCVBUF];
 }
 
-/// Counts a socket, once. - Returns: false when it is one too many; it is counted then, until the kernel frees it, which it does at
-/// once with a socket that was refused.
+/// Whether a socket may be in the table: what runs in a container has no network namespace but those of its own user namespace and
+/// of such as are nested in it. Those of the host, which are the most, are told apart by three loads, without a look at the table.
+INLINE bool may_be_counted(struct sock *sk)
+{
+    return sk->__sk_common.skc_net.net->user_ns->level >= config.level;
+}
+
+/// Counts a socket, once. - Returns: false when it is one too many: it is not counted then, and the kernel lets it go.
 INLINE bool count_socket(__u32 number, struct vz_slot *slot, struct sock *sk, bool tcp)
 {
     __u64 key = (__u64)sk;
-    struct counted_socket socket = {.slot = number, .userns = slot->userns, .is_tcp = tcp};
-    if (bpf_map_update_elem(&counted_sockets, &key, &socket, BPF_NOEXIST))
-        return true;
     struct vz_counter *counter = number_counter(slot, tcp);
-    return charge(counter, 1, counter->barrier);
+    if (!may_be_counted(sk))
+        return true;
+    if (!charge(counter, 1, counter->barrier)) {
+        uncharge(counter, 1);
+        return false;
+    }
+    struct counted_socket socket = {.slot = number, .userns = slot->userns, .is_tcp = tcp};
+    // It is in the table already, or the table is full.
+    if (bpf_map_update_elem(&counted_sockets, &key, &socket, BPF_NOEXIST))
+        uncharge(counter, 1);
+    return true;
 }
 
 /// Counts a socket, once, whatever the barrier says.
 INLINE void force_socket(__u32 number, struct vz_slot *slot, struct sock *sk, bool tcp)
 {
     __u64 key = (__u64)sk;
+    if (!may_be_counted(sk))
+        return;
     struct counted_socket socket = {.slot = number, .userns = slot->userns, .is_tcp = tcp};
     if (!bpf_map_update_elem(&counted_sockets, &key, &socket, BPF_NOEXIST))
         force(number_counter(slot, tcp), 1);
 }
 
-SEC("fmod_ret/security_socket_create")
-int BPF_PROG(socket_create, int family, int type, int protocol, int kern)
-{
-    struct vz_slot *slot = kern ? 0 : charged_current();
-    if (!slot)
-        return 0;
-    // Only a look, to spare the kernel the work: what counts is the one after it.
-    struct vz_counter *counter = number_counter(slot, is_tcp(family, type));
-    if (counter->held >= counter->barrier) {
-        refuse(counter);
-        return -ENOBUFS;
-    }
-    return kernel_memory_is_short(slot) ? -ENOMEM : 0;
-}
-
+// The hook before a socket is made would spare the kernel some work when it refuses, and take as much again as this one whenever it does not.
 SEC("fmod_ret/security_socket_post_create")
 int BPF_PROG(socket_post_create, struct socket *sock, int family, int type, int protocol, int kern)
 {
@@ -129,7 +130,7 @@ SEC("fentry/security_sk_free")
 int BPF_PROG(sk_free_security, struct sock *sk)
 {
     __u64 key = (__u64)sk;
-    struct counted_socket *socket = bpf_map_lookup_elem(&counted_sockets, &key);
+    struct counted_socket *socket = may_be_counted(sk) ? bpf_map_lookup_elem(&counted_sockets, &key) : 0;
     if (!socket)
         return 0;
     struct vz_slot *slot = slot_still_of(socket->slot, socket->userns);
@@ -150,7 +151,7 @@ int BPF_PROG(sk_free_security, struct sock *sk)
 INLINE struct counted_socket *look_at_socket(struct sock *sk, int ending)
 {
     __u64 key = (__u64)sk;
-    struct counted_socket *socket = bpf_map_lookup_elem(&counted_sockets, &key);
+    struct counted_socket *socket = may_be_counted(sk) ? bpf_map_lookup_elem(&counted_sockets, &key) : 0;
     if (!socket)
         return 0;
     struct vz_slot *slot = slot_still_of(socket->slot, socket->userns);
@@ -187,12 +188,13 @@ int BPF_PROG(socket_sendmsg, struct socket *sock, struct msghdr *msg, int size)
 SEC("fmod_ret/security_sock_rcv_skb")
 int BPF_PROG(socket_sock_rcv_skb, struct sock *sk, struct sk_buff *skb)
 {
+    // TCP is only counted, after the segment: a connection whose segments are dropped here was seen to stand still long after there
+    // was room again.
+    if (sk->sk_protocol == IPPROTO_TCP)
+        return 0;
     struct counted_socket *socket = look_at_socket(sk, 0);
     struct vz_slot *slot = socket ? slot_still_of(socket->slot, socket->userns) : 0;
-    if (!slot || !in_force())
-        return 0;
-    // TCP is only counted: a connection whose segments are dropped here was seen to stand still long after there was room again.
-    if (socket->is_tcp)
+    if (!slot || socket->is_tcp || !in_force())
         return 0;
     struct vz_counter *counter = receive_counter(slot, false);
     if (counter->held + skb->truesize <= counter->limit)

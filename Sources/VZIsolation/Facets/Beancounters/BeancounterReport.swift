@@ -133,23 +133,48 @@ extension Beancounter {
 public enum UserBeancounters {
     /// The text of several containers. The kernel's own ids that mean nothing are there as "dummy"; swappages is not.
     public static func text(_ containers: [(ctid: ContainerID, rows: [BeancounterRow])]) -> String {
-        let heads = ["held", "maxheld", "barrier", "limit", "failcnt"]
-        var text = "Version: 2.5\n" + line("uid", "resource", heads)
+        var lines = Lines()
+        lines.reserve(containers.count * 24 + 2)
+        lines.left("Version: 2.5", 12)
+        lines.end()
+        lines.begin("uid", "resource")
+        for head in ["held", "maxheld", "barrier", "limit", "failcnt"] { lines.column(head) }
+        lines.end()
         for (ctid, rows) in containers {
-            let byID = Dictionary(rows.map { ($0.beancounter.kernelID, $0) }, uniquingKeysWith: { first, _ in first })
+            var byID = [BeancounterRow?](repeating: nil, count: 25)
+            for row in rows where byID[row.beancounter.kernelID] == nil { byID[row.beancounter.kernelID] = row }
             for id in 0...23 {
-                let row = byID[id]
-                let state = row?.state ?? BeancounterState(bounds: BarrierLimit(both: 0))
-                let numbers = [state.held, state.maxheld, state.bounds.barrier, state.bounds.limit, state.failcnt]
-                text += line(id == 0 ? "\(ctid):" : "", row?.beancounter.rawValue ?? "dummy", numbers.map(String.init))
+                let state = byID[id]?.state ?? BeancounterState(bounds: BarrierLimit(both: 0))
+                lines.begin(id == 0 ? "\(ctid):" : "", byID[id]?.beancounter.rawValue ?? "dummy")
+                for number in [state.held, state.maxheld, state.bounds.barrier, state.bounds.limit, state.failcnt] {
+                    lines.column(String(number))
+                }
+                lines.end()
             }
         }
-        return text
+        return String(decoding: lines.bytes, as: UTF8.self)
     }
 
-    private static func line(_ uid: String, _ name: String, _ columns: [String]) -> String {
-        func right(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(width - text.count, 0)) + text }
-        let left = name + String(repeating: " ", count: max(12 - name.count, 0))
-        return right(uid, 10) + "  " + left + columns.map { " " + right($0, 20) }.joined() + "\n"
+    /// Bytes, of which there are many: 200 containers have 600,000.
+    private struct Lines {
+        private(set) var bytes: [UInt8] = []
+
+        mutating func reserve(_ lines: Int) { bytes.reserveCapacity(lines * 130) }
+        mutating func begin(_ uid: String, _ name: String) {
+            right(uid, 10)
+            right("", 2)
+            left(name, 12)
+        }
+        mutating func column(_ text: String) { right(text, 21) }
+        mutating func end() { bytes.append(UInt8(ascii: "\n")) }
+        mutating func left(_ text: String, _ width: Int) {
+            bytes += text.utf8
+            fill(width - text.utf8.count)
+        }
+        private mutating func right(_ text: String, _ width: Int) {
+            fill(width - text.utf8.count)
+            bytes += text.utf8
+        }
+        private mutating func fill(_ count: Int) { bytes += repeatElement(UInt8(ascii: " "), count: max(count, 0)) }
     }
 }

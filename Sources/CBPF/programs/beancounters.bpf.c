@@ -26,6 +26,7 @@ char LICENSE[] SEC("license") = "GPL";
 #include "memory.h"
 #include "signals.h"
 #include "ptys.h"
+#include "netfilter.h"
 #include "groups.h"
 #include "seed.h"
 #include "report.h"

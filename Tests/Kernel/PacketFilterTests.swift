@@ -38,14 +38,18 @@ import Testing
             ours, theirs = socket.socketpair()
             if not os.fork():
                 libc = ctypes.CDLL(None, use_errno=True)
-                answer = 'unshare' if libc.unshare(flags) else one()
+                answer = 'unshare' if libc.unshare(flags) else ''
+                if flags & 0x10000000:
+                    for file, text in ('setgroups', 'deny'), ('uid_map', '0 0 1'), ('gid_map', '0 0 1'):
+                        with open('/proc/self/' + file, 'w') as f: f.write(text)
+                answer = answer or one()
                 theirs.send(answer.encode()[:1000] or b'?')
                 ours.close()
                 theirs.recv(1)
                 os._exit(0)
             theirs.close()
             return ours, ours.recv(1000).decode()
-        def end(ours): ours.close(); os.wait()
+        def end(ours): ours.send(b'.'); ours.close(); os.wait()
         """
 
     private func container(_ node: TestNode, _ name: String, _ ctid: Int, _ spec: String) throws -> PythonContainer {
@@ -55,9 +59,8 @@ import Testing
     }
 
     private static let add = "lambda i: legacy('-A', 'INPUT', '-s', '10.0.0.%d' % i, '-j', 'ACCEPT')"
-    private static let restore = """
-        def many(count): return '*filter\\n' + '-A INPUT -s 10.1.1.1 -j ACCEPT\\n' * count + 'COMMIT\\n'
-        """
+    private static let restore =
+        "def many(count): return '*filter\\n' + '-A INPUT -s 10.1.1.1 -j ACCEPT\\n' * count + 'COMMIT\\n'\n"
 
     @Test func tablesOfIptablesAreRefusedAboveNumiptent() throws {
         if TestPlace.isVirtualMachine { try Command.run(["modprobe", "-a", "iptable_filter", "ip6table_filter"]) }
@@ -81,7 +84,8 @@ import Testing
             #expect(try node.apply().containers.flatMap(\.changes).map(\.field) == ["beancounters.numiptent"])
             #expect(try web.ask("answer = legacy('-A', 'INPUT', '-j', 'ACCEPT')") == "ok")
             // More than a page, of which a program of control groups sees the first.
-            #expect(try web.ask(Self.restore + "answer = legacy(text=many(120), tool='iptables-restore')") == "ok")
+            let many = try web.ask(Self.restore + "answer = legacy(text=many(120), tool='iptables-restore')")
+            #expect(many == "ok", "\(many)")
             #expect(try web.ask("answer = entries()") == "124")
             #expect(try web.state(.numiptent).held == 124)
             #expect(try web.ask("answer = legacy(text=many(200), tool='iptables-restore')") != "ok")
@@ -109,8 +113,9 @@ import Testing
             try web.declare("web", "beancounters: {numiptent: 20}")
             try node.apply()
             let more = try web.ask("ns2, answer = in_namespaces(0x50000000, lambda: \(inside))")
-            #expect(more.hasPrefix("8 "), "\(more)")
-            #expect(try web.state(.numiptent).held >= 20)
+            // The table of the first one has its beginning too.
+            #expect(more.hasPrefix("4 "), "\(more)")
+            #expect(try web.state(.numiptent).held == 20)
             _ = try web.ask("end(ns); end(ns2)")
             try TestPlace.wait("the namespaces have ended") { try web.state(.numiptent).held == 8 }
             try web.declare("web", "")

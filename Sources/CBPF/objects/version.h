@@ -1,2 +1,2 @@
 // Made by programs/build: the first 64 bits of the SHA-256 of beancounters.bpf.o.
-#define VZ_BEANCOUNTERS_VERSION 0x65731d1e2cfde1caull
+#define VZ_BEANCOUNTERS_VERSION 0x1117152a786140a7ull

@@ -27,6 +27,7 @@ char LICENSE[] SEC("license") = "GPL";
 #include "signals.h"
 #include "ptys.h"
 #include "netfilter.h"
+#include "filterchanges.h"
 #include "groups.h"
 #include "seed.h"
 #include "report.h"

@@ -5,10 +5,14 @@
 #include <errno.h>
 #include <linux/bpf.h>
 #include <linux/magic.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -120,6 +124,22 @@ void vz_bpf_close(struct vz_bpf_object *object)
     free(object);
     // Parsing the kernel's types took some megabytes.
     malloc_trim(0);
+}
+
+void vz_bpf_load_packet_filters(void)
+{
+    // A message to a subsystem that the kernel has not is how it loads the module; nft_compat brings x_tables.
+    static const int types[] = {NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, NFNL_SUBSYS_NFT_COMPAT << 8};
+    int file = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+    for (int i = 0; file >= 0 && i < 2; i++) {
+        struct {
+            struct nlmsghdr head;
+            struct nfgenmsg body;
+        } message = {{sizeof message, types[i], NLM_F_REQUEST, 0, 0}, {AF_UNSPEC, NFNETLINK_V0, 0}};
+        send(file, &message, sizeof message, MSG_DONTWAIT);
+    }
+    if (file >= 0)
+        close(file);
 }
 
 int vz_bpf_is_file_system(const char *path)

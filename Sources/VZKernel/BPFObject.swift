@@ -68,6 +68,8 @@ public final class BPFObject {
     public struct Configuration {
         public var version: UInt64
         public var usesLSM = false
+        /// Programs stand at the ends of calls as well.
+        public var seesEnds = false
         public var seededSlot: UInt32 = 0
         public var memoryIsV1: Bool
 
@@ -77,9 +79,12 @@ public final class BPFObject {
     public func configure(_ configuration: Configuration) throws(KernelError) {
         var raw = vz_bpf_config(
             version: configuration.version, level: 1, lsm: configuration.usesLSM ? 1 : 0, slot: configuration.seededSlot,
-            memory_v1: configuration.memoryIsV1 ? 1 : 0)
+            memory_v1: configuration.memoryIsV1 ? 1 : 0, sees_ends: configuration.seesEnds ? 1 : 0, unused: 0)
         try check("configure the BPF programs", vz_bpf_configure(self.raw, &raw, MemoryLayout<vz_bpf_config>.size))
     }
+
+    /// Has the kernel load its packet filters where they are modules, so that programs can read their tables.
+    public static func loadPacketFilters() { vz_bpf_load_packet_filters() }
 
     /// Shares a map with programs that are loaded already.
     public func reuse(_ map: BPFMap, as name: String) throws(KernelError) {

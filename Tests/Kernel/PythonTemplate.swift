@@ -6,7 +6,7 @@ import Testing
 @testable import VZModel
 @testable import VZReconciler
 
-/// A template with Debian's python3 beside busybox, and a container whose process 1 does what a test tells it: one process for a whole
+/// A template with Debian's python3, nft and iptables beside busybox, and a container whose process 1 does what a test tells it: one process for a whole
 /// test, since starting programs is slow in the virtual machine.
 enum PythonTemplate {
     /// Adds the template `python` to those in `directory`, where `busybox` is.
@@ -18,10 +18,10 @@ enum PythonTemplate {
         try TestFile.write(agent, to: "\(root)/agent.py")
     }
 
-    /// Copies the interpreter, the modules that `agent` imports, and the libraries of both, to the places where they were.
+    /// Copies the interpreter, the modules that `agent` imports, what packet filters are changed with, and the libraries of all, to the places where they were.
     private static let copier = """
         import ctypes, errno, fcntl, mmap, os, re, select, signal, socket, struct, sys, time, traceback
-        import shutil, subprocess
+        import glob, shutil, subprocess
         to = sys.argv[1]
         needed = {os.path.realpath('/usr/bin/python3'), '/usr/bin/python3'}
         for module in list(sys.modules.values()):
@@ -29,8 +29,10 @@ enum PythonTemplate {
             if file: needed.add(file)
         for name in os.listdir(os.path.dirname(os.__file__) + '/encodings'):
             if name.endswith('.py'): needed.add(os.path.dirname(os.__file__) + '/encodings/' + name)
+        needed.update(['/usr/sbin/nft', '/usr/sbin/xtables-legacy-multi', '/usr/sbin/xtables-nft-multi'])
+        needed.update(glob.glob('/usr/lib/*/xtables/*.so'))
         for file in list(needed):
-            if file.endswith('.so') or file.startswith('/usr/bin'):
+            if file.endswith('.so') or file.startswith(('/usr/bin', '/usr/sbin')):
                 text = subprocess.run(['ldd', file], capture_output=True, text=True).stdout
                 needed.update(re.findall(r'(/[^ ]+) \\(0x', text))
         for file in needed:

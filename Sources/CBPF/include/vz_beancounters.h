@@ -71,6 +71,9 @@ struct vz_bpf_config {
     unsigned int slot;
     /// Whether memory is accounted by cgroup v1.
     unsigned int memory_v1;
+    /// Whether programs stand at the ends of calls.
+    unsigned int sees_ends;
+    unsigned int unused;
 };
 
 #endif

@@ -20,6 +20,10 @@ struct vz_bpf_object;
 /// Opens an object; `bytes` must live as long. 0: it cannot be, errno says why (ENOSYS: there is no libbpf.so.1).
 struct vz_bpf_object *vz_bpf_open(const void *bytes, size_t size);
 
+/// Has the kernel load its packet filters, nf_tables and x_tables, where they are modules: programs that read their tables can be loaded
+/// only then. Where there are none that is no error.
+void vz_bpf_load_packet_filters(void);
+
 /// Lets everything go that was not pinned. 0 is nothing.
 void vz_bpf_close(struct vz_bpf_object *object);
 

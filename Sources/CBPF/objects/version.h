@@ -1,2 +1,2 @@
 // Made by programs/build: the first 64 bits of the SHA-256 of beancounters.bpf.o.
-#define VZ_BEANCOUNTERS_VERSION 0xba3e2015e2130172ull
+#define VZ_BEANCOUNTERS_VERSION 0xc0d01f0376cddc8cull

@@ -26,6 +26,8 @@ char LICENSE[] SEC("license") = "GPL";
 #include "memory.h"
 #include "signals.h"
 #include "ptys.h"
+#include "netfilter.h"
+#include "filterchanges.h"
 #include "groups.h"
 #include "seed.h"
 #include "report.h"

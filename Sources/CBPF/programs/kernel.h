@@ -36,13 +36,18 @@ enum { SOCK_STREAM = 1 };
 enum { IPPROTO_TCP = 6 };
 enum { F_UNLCK = 2 };
 
+// netlink(7), and nf_tables' part of it: the number of its messages' subsystem, and messages with it
+enum { NETLINK_NETFILTER = 12, NLM_F_REPLACE = 0x100 };
+enum { NFNL_SUBSYS_NFTABLES = 10, DELETE_TABLE = 0xa02, NEW_RULE = 0xa06, DELETE_RULE = 0xa08 };
+enum { NFPROTO_IPV4 = 2, NFPROTO_ARP = 3, NFPROTO_IPV6 = 10 };
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 typedef struct { int counter; } atomic_t;
 typedef struct { atomic_t refs; } refcount_t;
 typedef struct { long counter; } atomic_long_t;
 
-struct list_head { struct list_head *next; };
+struct list_head { struct list_head *next, *prev; };
 
 // Identity.
 struct ns_common { unsigned int inum; };
@@ -76,9 +81,13 @@ struct pids_cgroup___one { atomic64_t events_limit; };
 
 // Processes and their memory.
 struct mm_struct { unsigned long data_vm, stack_vm, locked_vm; };
+struct nsproxy;
+struct thread_info { __u32 status; };
 struct task_struct {
     const struct cred *cred, *real_cred;
     struct css_set *cgroups;
+    struct thread_info thread_info;
+    struct nsproxy *nsproxy;
     struct mm_struct *mm;
     struct files_struct *files;
     struct pid *thread_pid;
@@ -95,7 +104,9 @@ struct file_lock { struct file_lock_core c; };
 struct file_lock___flat { struct list_head fl_list; void *fl_owner; unsigned char fl_type; struct file *fl_file; };
 
 // Sockets.
-struct net { struct user_namespace *user_ns; };
+struct net_generic;
+struct net { struct user_namespace *user_ns; struct list_head list; __u64 net_cookie; struct net_generic *gen; };
+struct nsproxy { struct net *net_ns; };
 typedef struct { struct net *net; } possible_net_t;
 struct sock_common { unsigned short skc_family; possible_net_t skc_net; };
 struct sock {
@@ -109,6 +120,14 @@ struct socket { short type; struct sock *sk; struct file *file; };
 struct request_sock { int dummy; };
 struct sk_buff { struct sock *sk; unsigned int truesize, len; unsigned char *data; };
 struct msghdr { int msg_namelen; };
+
+// The packet filter: nf_tables and x_tables.
+struct nftables_pernet { struct list_head tables; };
+struct nft_table { struct list_head list, chains; __u16 family : 6; __u32 nlpid; char *name; };
+struct nft_chain { struct list_head rules, list; };
+struct xt_pernet { struct list_head tables[13]; };
+struct xt_table_info { unsigned int number; };
+struct xt_table { struct list_head list; struct xt_table_info *private; char name[32]; };
 
 // Mounts.
 struct file_system_type { const char *name; };

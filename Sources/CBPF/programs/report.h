@@ -96,6 +96,8 @@ int user_beancounters(struct bpf_iter__task *context)
     if (reader && reader != number)
         return 0;
     take_samples(task, slot);
+    if (in_force())
+        sample_nets(task, number, slot);
     struct vz_counter *c = slot->counters;
     BPF_SEQ_PRINTF(
         seq, "%9u:  %-12s %20lld %20lld %20lld %20lld %20lld\n", slot->ctid, "kmemsize", VALUES(VZ_KMEMSIZE));

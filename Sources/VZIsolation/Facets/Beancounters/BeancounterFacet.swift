@@ -8,10 +8,10 @@ struct BeancounterFacet: Facet {
     /// Those that programs hold, where they can.
     static let charged: [Beancounter] = [
         .kmemsize, .privvmpages, .numtcpsock, .numflock, .numsiginfo, .tcpsndbuf, .othersockbuf, .dgramrcvbuf,
-        .numothersock, .numfile,
+        .numothersock, .numfile, .numiptent,
     ]
     /// Those that are only told of.
-    private static let told: [Beancounter] = [.lockedpages, .dcachesize, .numiptent, .tcprcvbuf]
+    private static let told: [Beancounter] = [.lockedpages, .dcachesize, .tcprcvbuf]
     private static let numproc = "beancounters.numproc"
 
     let fields = [numproc] + (charged + told).map { "beancounters.\($0.rawValue)" }

@@ -15,7 +15,10 @@ struct BeancounterPrograms {
     private var maps: String { "\(directory)/\(Self.layout)" }
     private static let layout = 1
     private static func mapNames(of tier: BeancounterSupport.Tier) -> [String] {
-        ["slots", "slot_of_userns", "counted_sockets", "counted_locks", "counted_memories", "counted_ptys"]
+        [
+            "slots", "slot_of_userns", "counted_sockets", "counted_locks", "counted_memories", "counted_ptys", "filtered_nets",
+            "filter_changes",
+        ]
             + (tier == .groups ? ["marked_sockets"] : [])
     }
     private static let reportName = "user_beancounters"
@@ -153,6 +156,7 @@ struct BeancounterPrograms {
     private func loaded(
         memoryIsV1: Bool, sharing: Bool
     ) throws(KernelError) -> (BPFObject, [BPFObject.Program], BeancounterSupport.Tier) {
+        BPFObject.loadPacketFilters()
         var failure: KernelError?
         for tier in Self.tiers {
             do throws(KernelError) {
@@ -160,6 +164,7 @@ struct BeancounterPrograms {
                 let chosen = try choose(tier, of: object)
                 var configuration = BPFObject.Configuration(version: ours, memoryIsV1: memoryIsV1)
                 configuration.usesLSM = tier == .lsm
+                configuration.seesEnds = chosen.contains { $0.name == "after_setsockopt" }
                 try object.configure(configuration)
                 for name in Self.seedMaps { try object.omit(map: name) }
                 if tier != .groups { try object.omit(map: "marked_sockets") }
@@ -236,6 +241,6 @@ struct BeancounterPrograms {
 
     private static let groupPrograms = [
         ("group_sock_create", "cgroup/sock_create"), ("group_sock_release", "cgroup/sock_release"),
-        ("group_sysctl", "cgroup/sysctl"),
+        ("group_sysctl", "cgroup/sysctl"), ("group_setsockopt", "cgroup/setsockopt"),
     ]
 }

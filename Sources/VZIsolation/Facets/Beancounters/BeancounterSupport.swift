@@ -86,6 +86,11 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
         case .tcpsndbuf where has("socket_sendmsg"), .othersockbuf where has("socket_sendmsg"): return .enforced(by: way)
         case .tcprcvbuf where has("socket_sock_rcv_skb"): return .accounted(by: way)
         case .dgramrcvbuf where has("socket_sock_rcv_skb"): return .enforced(by: way)
+        case .numiptent where has("netlink_send") && has("group_setsockopt"):
+            return .enforced(by: "\(way), and BPF of control groups for iptables-legacy")
+        case .numiptent where has("netlink_send"): return .enforced(by: "\(way); iptables-legacy is not bound")
+        case .numiptent where has("group_setsockopt"):
+            return .enforced(by: "BPF of control groups; of iptables-legacy alone, nft is not bound")
         case .kmemsize where has("task_alloc"): return .enforced(by: "\(way), at what takes much of it")
         case .numpty where has("sb_kern_mount"): return .enforced(by: "max= of devpts")
         case .numpty: return .enforced(by: "max= of devpts; one that the container mounts itself is not bound")
@@ -99,7 +104,7 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
 
     /// Why a bound is not held here, and what mends it.
     func reason(_ beancounter: Beancounter) -> String {
-        if [.lockedpages, .numiptent, .dcachesize, .tcprcvbuf].contains(beancounter) {
+        if [.lockedpages, .dcachesize, .tcprcvbuf].contains(beancounter) {
             return "not enforced by this version of vz"
         }
         let done = byPrograms(beancounter)

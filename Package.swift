@@ -75,7 +75,8 @@ let package = Package(
         .executableTarget(
             name: "vz-keeper",
             cSettings: [
-                .headerSearchPath("../CLinux/include"), .treatAllWarnings(as: .error), .enableWarning("all"), .enableWarning("extra"),
+                .headerSearchPath("../CLinux/include"), .treatAllWarnings(as: .error), .enableWarning("all"),
+                .enableWarning("extra"),
             ]),
 
         .testTarget(name: "VZModelTests", dependencies: ["VZModel"], swiftSettings: strict),

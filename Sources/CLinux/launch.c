@@ -3,7 +3,9 @@
 #define _GNU_SOURCE
 #include "vz_launch.h"
 
+#include "keeper_filter.h"
 #include "system_calls.h"
+#include "vz_keeper.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +84,40 @@ static long write_proc(int pid, const char *name, const char *text) {
 static long limit_files(uint64_t soft, uint64_t hard) {
     struct rlimit64 limit = {.rlim_cur = soft, .rlim_max = hard};
     return SYS4(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, 0);
+}
+
+/// Who may raise limits sets both. For others the hard limit stays what it is, since it could never be raised again.
+static long limit_locked(uint64_t bytes) {
+    struct rlimit64 limit;
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct caps[2];
+    long answer = SYS2(SYS_capget, &head, caps);
+    if (answer == 0) answer = SYS4(SYS_prlimit64, 0, RLIMIT_MEMLOCK, 0, &limit);
+    if (answer) return answer;
+    if (caps[0].effective & 1u << CAP_SYS_RESOURCE) limit.rlim_max = bytes;
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    return SYS4(SYS_prlimit64, 0, RLIMIT_MEMLOCK, &limit, 0);
+}
+
+/// From here on the calls of this process and its children that lock memory wait for whoever has the listener, which is sent away.
+static long hand_over_listener(const struct vz_step *s) {
+    struct sock_fprog program = {.len = VZ_FILTER_LENGTH, .filter = vz_keeper_filter};
+    long listener = SYS3(
+        SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program);
+    if (listener < 0) return listener;
+    struct vz_keeper_message message = {.kind = VZ_KEEPER_KEEP, .ctid = s->number, .counter = s->hard, .counts = s->text != 0, .owner = s->owner};
+    struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
+    union { struct cmsghdr head; char bytes[CMSG_SPACE(3 * sizeof(int))]; } control;
+    for (size_t i = 0; i < sizeof control; i++) ((volatile char *)&control)[i] = 0;
+    control.head = (struct cmsghdr){.cmsg_len = CMSG_LEN(3 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    int *descriptors = (int *)CMSG_DATA(&control.head);
+    descriptors[0] = listener;
+    descriptors[1] = s->fd2;
+    descriptors[2] = s->fd3;
+    struct msghdr packet = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    long answer = SYS3(SYS_sendmsg, s->fd, &packet, MSG_NOSIGNAL);
+    SYS1(SYS_close, listener);
+    return answer < 0 ? answer : 0;
 }
 
 /// - name: at most 8 characters: `user`.
@@ -312,6 +348,8 @@ static long perform(struct run *run, const struct vz_step *s) {
     case VZ_OPEN_STDIO: return open_stdio(s->path);
     case VZ_SET_CAPS: return set_caps(s->caps);
     case VZ_LIMIT_FILES: return limit_files(s->number, s->hard);
+    case VZ_LIMIT_LOCKED: return limit_locked(s->number);
+    case VZ_KEEP_LOCKED: return hand_over_listener(s);
     case VZ_DEFAULT_SIGNALS: return default_signals();
     case VZ_CLOSE_ON_EXEC: return SYS3(SYS_close_range, s->number, ~0u, CLOSE_RANGE_CLOEXEC);
     case VZ_CONTROLLING_TTY: return SYS3(SYS_ioctl, s->fd, TIOCSCTTY, 0);

@@ -279,6 +279,7 @@ public struct IsolationCore: Sendable {
             start.terminals = bound(TerminalFacet.kernelName)
             start.sharedMemory = bound(SharedMemoryFacet.kernelName)
             start.charging = handle.slot.flatMap { beancounters?.step(charging: $0, owner: idBase) }
+            start.lockedPages = try handle.keptPages(owner: idBase)
             let process = try start.run(root: root, group: handle.group)
             Labels.note(desired.wish.settings.filter { $0.phase == .process }, on: handle.group)
             return process

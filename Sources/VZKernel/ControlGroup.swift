@@ -156,6 +156,14 @@ public struct ControlGroup: Sendable {
         return all
     }
 
+    /// The group's directory in the unified hierarchy, or, where there is none, in another.
+    public func openDirectory() throws(KernelError) -> Descriptor {
+        guard let hierarchy = tree.unified ?? tree.hierarchy(of: .pids) ?? tree.hierarchies.first else {
+            throw KernelError("open control group \(name)", errno: ENOENT)
+        }
+        return try Descriptor.open(path, O_RDONLY | O_DIRECTORY, at: hierarchy.directory)
+    }
+
     /// The group's directory in the unified hierarchy, as clone3(2) takes it with `CLONE_INTO_CGROUP`; `nil` on a host with v1
     /// alone.
     public func openUnifiedDirectory() throws(KernelError) -> Descriptor? {

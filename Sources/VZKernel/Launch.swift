@@ -46,6 +46,7 @@ public enum Step: Sendable {
     case openStandardStreams(String)
     case setCapabilities(Capabilities)
     case limitOpenFiles(soft: UInt64, hard: UInt64)
+    case keepLocked(KeeperEntry)
     case defaultSignals
     case closeOnExec(from: Int32)
     case controllingTerminal(Descriptor)
@@ -59,6 +60,8 @@ public enum Step: Sendable {
     case setEffectiveIDs(UInt32)
     case unshare(Namespaces)
     case enter(PidFD, Namespaces)
+    /// Of locked memory, bytes (RLIMIT_MEMLOCK). The hard limit only where it could be raised again.
+    case limitLocked(UInt64)
     case write(Descriptor, String)
     case duplicate(Descriptor, onto: Int32)
 
@@ -69,6 +72,8 @@ public enum Step: Sendable {
         case .joinGroup: "join the control group"
         case .writeProc(let name, let text): "write \"\(text.trimmedLine)\" to /proc/PID/\(name)"
         case .limitOpenFiles(let soft, let hard): "set the limits of open files to \(soft) and \(hard) (RLIMIT_NOFILE)"
+        case .limitLocked(let bytes): "set the limit of locked memory to \(bytes) (RLIMIT_MEMLOCK)"
+        case .keepLocked: "have the calls that lock memory watched (seccomp)"
         case .idMap: "map the ids of the root mount (mount_setattr MOUNT_ATTR_IDMAP)"
         case .ipcControl(let path, let text, _): "write \"\(text)\" to \(path)"
         case .mapUserNamespace: "enter the user namespace in a BPF map"
@@ -175,6 +180,11 @@ private final class StepProgram {
         case .limitOpenFiles(let soft, let hard):
             set(&s, VZ_LIMIT_FILES, number: soft)
             s.hard = hard
+        case .limitLocked(let bytes): set(&s, VZ_LIMIT_LOCKED, number: bytes)
+        case .keepLocked(let entry):
+            set(&s, VZ_KEEP_LOCKED, fd: entry.keeper.raw, fd2: entry.table.raw, number: UInt64(entry.ctid))
+            (s.fd3, s.hard, s.owner) = (entry.group.raw, entry.counter, entry.owner)
+            if entry.counts { s.text = keep(["counts"])[0] }
         case .idMap(let tree): set(&s, VZ_IDMAP, fd: tree.root.raw)
         case .mapUserNamespace(let map, let value, let word):
             set(&s, VZ_MAP_USERNS, fd: map.descriptor.raw, number: value)

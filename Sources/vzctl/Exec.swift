@@ -48,7 +48,8 @@ private func runInside(_ name: String, _ command: [String], onTerminal: Bool) th
         let (_, handle, process) = try NodeAccess(changing: false).running(name)
         var environment: [String: String] = [:]
         if onTerminal { environment["TERM"] = Node.environment["TERM"] ?? "linux" }
-        let entry = ContainerEntry(command: command, environment: environment)
+        var entry = ContainerEntry(command: command, environment: environment)
+        entry.lockedPages = try handle.keptPagesOfEntry()
         do {
             status = try exitStatus(of: entry, in: process, handle.group, onTerminal: onTerminal)
         } catch let error as KernelError {

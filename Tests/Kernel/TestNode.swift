@@ -109,8 +109,9 @@ final class TestNode {
         let file = "/tmp/.out-\(serial)"
         let seen = try observe(ctid)
         let process = try #require(seen.handle.process)
-        let entry = ContainerEntry(
+        var entry = ContainerEntry(
             command: ["/bin/sh", "-c", "exec </dev/null >\(file) 2>&1\n" + script], environment: environment)
+        entry.lockedPages = try seen.handle.keptPagesOfEntry()
         let child = try entry.run(in: process, group: seen.handle.group)
         if !child.waitForExit(milliseconds: TestPlace.patienceMilliseconds) {
             Issue.record("in CT \(ctid) this does not end: \(script)")

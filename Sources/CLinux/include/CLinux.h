@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "vz_aside.h"
+#include "vz_keeper.h"
 #include "vz_launch.h"
 #include "vz_mount.h"
 #include "vz_process.h"

@@ -39,6 +39,9 @@ enum vz_op {
     VZ_OPEN_STDIO,       // path: opened read-write as 0, 1 and 2
     VZ_SET_CAPS,         // caps: cap_t that becomes permitted, effective; the bounding set is cut down to it; inheritable is empty
     VZ_LIMIT_FILES,      // number, hard: soft and hard limit of open files (RLIMIT_NOFILE)
+    VZ_KEEP_LOCKED,      // fd: socket of the keeper (vz_keeper.h), which gets the filter's listener, table fd2 with the counter at byte
+                         // hard, and control group fd3; number: CTID; owner; text: any, when the
+                         // keeper is to count
     VZ_DEFAULT_SIGNALS,  // nothing blocked, nothing ignored
     VZ_CLOSE_ON_EXEC,    // number: every descriptor from this one on
     VZ_CONTROLLING_TTY,  // fd: becomes the terminal of this new session
@@ -50,14 +53,16 @@ enum vz_op {
     VZ_SET_EFFECTIVE_IDS,// number: effective user and group id; those for files stay root's
     VZ_UNSHARE,          // number: flags
     VZ_SETNS,            // fd: pidfd; number: flags
+    VZ_LIMIT_LOCKED,     // number: bytes of locked memory (RLIMIT_MEMLOCK), soft, and hard where it could be raised again
     VZ_WRITE,            // fd; text
     VZ_DUP2,             // fd → fd2
 };
 
 struct vz_step {
     int32_t op;
-    int32_t fd, fd2;
+    int32_t fd, fd2, fd3;
     uint64_t number, hard;
+    uint32_t owner;           // of the user namespace
     const char *path;
     const char *text;
     const char *const *list;  // pairs, or candidate paths; NULL-terminated

@@ -3,15 +3,15 @@ internal import VZModel
 internal import VZPlan
 
 /// The user beancounters (`openvz.md` section 1), but for those that are guarantees: numproc by the pids controller, the others by
-/// programs in the kernel that charge the table.
+/// programs in the kernel that charge the table, and lockedpages by vz-keeper.
 struct BeancounterFacet: Facet {
     /// Those that programs hold, where they can.
     static let charged: [Beancounter] = [
         .kmemsize, .privvmpages, .numtcpsock, .numflock, .numsiginfo, .tcpsndbuf, .othersockbuf, .dgramrcvbuf,
-        .numothersock, .numfile, .numiptent,
+        .numothersock, .numfile, .numiptent, .lockedpages,
     ]
     /// Those that are only told of.
-    private static let told: [Beancounter] = [.lockedpages, .dcachesize, .tcprcvbuf]
+    private static let told: [Beancounter] = [.dcachesize, .tcprcvbuf]
     private static let numproc = "beancounters.numproc"
 
     let fields = [numproc] + (charged + told).map { "beancounters.\($0.rawValue)" }
@@ -62,7 +62,12 @@ struct BeancounterFacet: Facet {
         }
         guard let slot = container.slot else { return settings }
         for beancounter in Self.charged where container.host.beancounters.byPrograms(beancounter).isEnforced {
-            settings.append(Self.setting(beancounter, slot[beancounter].bounds))
+            var bounds = slot[beancounter].bounds
+            // What nobody holds is no bound.
+            if beancounter == .lockedpages, bounds != Self.free, container.process != nil, try !container.isKept {
+                bounds = Self.free
+            }
+            settings.append(Self.setting(beancounter, bounds))
         }
         return settings
     }
@@ -78,6 +83,7 @@ struct BeancounterFacet: Facet {
                 slot?.set(.numproc, BarrierLimit(both: setting.kernelValue.number ?? BarrierLimit.unlimited))
             } else if let beancounter = Beancounter(rawValue: String(setting.kernelName.dropFirst(Self.prefix.count))) {
                 slot?.set(beancounter, Self.bounds(setting.kernelValue))
+                if beancounter == .lockedpages, let slot, container.process != nil { try container.rebalanceLockedPages(slot) }
             }
         }
     }

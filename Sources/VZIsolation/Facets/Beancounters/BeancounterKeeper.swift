@@ -63,6 +63,7 @@ final class BeancounterKeeper: Sendable {
         let programs = BeancounterPrograms(paths)
         var support = try programs.inForce() ?? programs.probe(memoryIsV1: memoryIsV1)
         if tree.unified == nil { support.forgetGroupPrograms() }
+        support.hasKeeper = LockedPages.program != nil
         return support
     }
 
@@ -76,6 +77,7 @@ final class BeancounterKeeper: Sendable {
         } else {
             support.forgetGroupPrograms()
         }
+        support.hasKeeper = LockedPages.program != nil
         return support
     }
 

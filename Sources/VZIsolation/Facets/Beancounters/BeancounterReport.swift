@@ -46,6 +46,9 @@ extension HostCapabilities {
 extension IsolationCore {
     /// Has the kernel count anew, for all containers, what it counts only when asked.
     public func sampleBeancounters() {
+        if !host.beancounters.countsLockedPages, let keeper = try? LockedPages(paths: paths, tree: tree).connected() {
+            try? KeeperSocket.count(keeper)
+        }
         guard host.beancounters.programs.contains("user_beancounters"), let path = beancounterReport else { return }
         _ = try? Descriptor.open(path, O_RDONLY).readAll(limit: 64 << 20, named: path)
     }
@@ -119,7 +122,7 @@ extension Beancounter {
         case .tcpsndbuf, .othersockbuf: "ENOBUFS (No buffer space available) of send"
         case .tcprcvbuf: "a slow connection: segments were dropped, and sent again"
         case .dgramrcvbuf: "nothing: datagrams were dropped"
-        case .lockedpages: "ENOMEM (Cannot allocate memory) of mlock"
+        case .lockedpages: "ENOMEM (Cannot allocate memory) of mlock, mlockall, and mmap with MAP_LOCKED"
         case .shmpages: "ENOSPC (No space left on device) of shmget"
         case .numpty: "ENOSPC (No space left on device) of opening /dev/ptmx"
         case .numiptent: "ENOMEM (Cannot allocate memory) of iptables and nft"

@@ -28,6 +28,8 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
     var programs: Set<String>
     /// Why there are none.
     public var problem: String?
+    /// Whether vz-keeper can be started, which holds lockedpages.
+    var hasKeeper: Bool?
 
     init(tier: Tier, programs: Set<String>, problem: String? = nil) {
         (self.tier, self.programs, self.problem) = (tier, programs, problem)
@@ -66,6 +68,9 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
     /// On a host without a unified hierarchy programs of control groups have nothing to be attached to.
     mutating func forgetGroupPrograms() { programs = programs.filter { !$0.hasPrefix("group_") } }
 
+    /// Whether programs in the kernel count locked pages; else vz-keeper does.
+    var countsLockedPages: Bool { has("after_mlock") }
+
     private func has(_ program: String) -> Bool { programs.contains(program) }
 
     /// What is done about a beancounter by programs; the kernel's own controllers hold others.
@@ -82,6 +87,7 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
         case .numflock where has("after_posix_lock"): return .accounted(by: "tracepoints")
         case .numsiginfo where has("task_kill"): return .enforced(by: way)
         case .privvmpages where has("before_vm_enough_memory"): return .enforced(by: "BPF modify-return")
+        case .lockedpages where tier != .none && hasKeeper == true: return .enforced(by: "seccomp, RLIMIT_MEMLOCK, vz-keeper")
         case .lockedpages where has("after_mlock"): return .accounted(by: "BPF fexit")
         case .tcpsndbuf where has("socket_sendmsg"), .othersockbuf where has("socket_sendmsg"): return .enforced(by: way)
         case .tcprcvbuf where has("socket_sock_rcv_skb"): return .accounted(by: way)
@@ -104,7 +110,10 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
 
     /// Why a bound is not held here, and what mends it.
     func reason(_ beancounter: Beancounter) -> String {
-        if [.lockedpages, .dcachesize, .tcprcvbuf].contains(beancounter) {
+        if beancounter == .lockedpages, tier != .none {
+            return "there is no vz-keeper beside this program; install it there"
+        }
+        if [.dcachesize, .tcprcvbuf].contains(beancounter) {
             return "not enforced by this version of vz"
         }
         let done = byPrograms(beancounter)

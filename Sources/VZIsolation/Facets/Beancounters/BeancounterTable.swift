@@ -9,6 +9,8 @@ public import VZModel
 ///
 /// It lives in the kernel as long as it is pinned: counters outlive every vzd.
 public final class BeancounterTable: Sendable {
+    /// The array of slots.
+    let map: BPFMap
     private let memory: MappedMemory
     private let slotOfUserNamespace: BPFMap
     /// Which node's slots are ours.
@@ -20,7 +22,8 @@ public final class BeancounterTable: Sendable {
     /// - Parameter controlGroup: of the node, whose containers are meant.
     init(pinnedIn directory: String, controlGroup: String) throws(KernelError) {
         slotOfUserNamespace = try BPFMap(pinned: directory + "/slot_of_userns")
-        memory = try BPFMap(pinned: directory + "/slots").mapped(bytes: Int(VZ_SLOTS) * MemoryLayout<vz_slot>.size)
+        map = try BPFMap(pinned: directory + "/slots")
+        memory = try map.mapped(bytes: Int(VZ_SLOTS) * MemoryLayout<vz_slot>.size)
         var digest = Digest()
         digest.add(controlGroup.utf8)
         node = UInt64(digest.text, radix: 16) ?? 1
@@ -50,6 +53,11 @@ public final class BeancounterTable: Sendable {
         private func counter(_ beancounter: Beancounter) -> UnsafeMutablePointer<vz_counter> {
             let first = UnsafeMutableRawPointer(slot) + (MemoryLayout<vz_slot>.offset(of: \.counters) ?? 0)
             return first.assumingMemoryBound(to: vz_counter.self) + beancounter.kernelID
+        }
+
+        /// Where in the table a counter is, in bytes.
+        func offset(of beancounter: Beancounter) -> UInt64 {
+            UInt64(UnsafeRawPointer(counter(beancounter)) - UnsafeRawPointer(memory.start))
         }
 
         /// The number of the user namespace that is charged to it; 0: none yet.

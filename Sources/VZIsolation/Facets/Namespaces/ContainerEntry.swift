@@ -6,6 +6,9 @@ public struct ContainerEntry: Sendable {
     public var command: [String]
     public var environment: [String: String]
 
+    /// Has what it locks into memory held (`ContainerHandle.keptPages`).
+    public var lockedPages: KeptPages?
+
     public init(command: [String], environment: [String: String] = [:]) {
         self.command = command
         self.environment = environment
@@ -30,14 +33,23 @@ public struct ContainerEntry: Sendable {
         let capabilities = try Capabilities(DefaultCapabilities.names)
         // Control groups first, while we still are root of the host; the pid namespace is that of the next process made.
         let outer: [Step] =
-            try group.openTasksForJoining(unified: true).map { Step.write($0, "0\n") } + [
+            try group.openTasksForJoining(unified: true).map { Step.write($0, "0\n") }
+            + (lockedPages?.outer ?? []) + [
                 .enter(process, .all), .clone([], asChildOfCaller: true), .awaitExec,
             ]
         let inner: [Step] =
-            [.setIDs(0), .changeDirectoryPath("/")] + streams + [
+            [.setIDs(0), .changeDirectoryPath("/")] + streams + (lockedPages?.inner ?? []) + [
                 .setCapabilities(capabilities), .defaultSignals, .closeOnExec(from: 3),
                 Program(command, environment: environment).step,
             ]
-        return try Launcher.launch(outer: outer, inner: inner)
+        let child = try Launcher.launch(outer: outer, inner: inner)
+        do throws(KernelError) {
+            try lockedPages?.confirm()
+        } catch {
+            try? child.send(signal: SIGKILL)
+            _ = try? child.waitAsParent()
+            throw error
+        }
+        return child
     }
 }

@@ -21,6 +21,8 @@ public struct ContainerStart: Sendable {
     var report: String?
     /// Has what the container opens from its first instant on charged to it.
     var charging: Step?
+    /// Has what it locks into memory held.
+    var lockedPages: KeptPages?
 
     public init(idBase: UInt32, hostname: String, parameters: StartParameters) {
         self.idBase = idBase
@@ -54,6 +56,12 @@ public struct ContainerStart: Sendable {
             inner: try inner(
                 tree: tree, devices: devices, runtime: runtime, capabilities: capabilities,
                 groups: try group.openTasksForJoining(unified: false)))
+        do throws(KernelError) {
+            try lockedPages?.confirm()
+        } catch {
+            try? process.send(signal: SIGKILL)
+            throw error
+        }
         // Only now: before its exec the new process shares our memory, and what is set for one is set for all who share it.
         do throws(KernelError) {
             if let ours = try OOMScore.own { try OOMScore.change(from: ours, to: oomScore, in: group) }
@@ -68,7 +76,7 @@ public struct ContainerStart: Sendable {
         let map = "0 \(idBase) \(Self.idCount)\n"
         // The working directory goes along into the new mount namespace: that is how the new process finds its root there
         // without walking a path for which it has no permission.
-        return [.changeDirectory(directory), .setEffectiveIDs(idBase)]
+        return [.changeDirectory(directory)] + (lockedPages?.outer ?? []) + [.setEffectiveIDs(idBase)]
             + [.clone([.user, .mount, .pid, .network, .uts, .ipc], asChildOfCaller: false, into: group), .setEffectiveIDs(0)]
             + [.writeProc(name: "uid_map", text: map), .writeProc(name: "gid_map", text: map)]
             + [.idMap(tree)] + [charging].compactMap { $0 } + sharedMemoryBound + [.release, .awaitExec]
@@ -101,6 +109,7 @@ public struct ContainerStart: Sendable {
             .changeDirectory(tree.root),
             .mountNew(type: "mqueue", options: [], attributes: plain, at: "dev/mqueue", below: tree),
             .pivotRoot, .openStandardStreams("/dev/null"),
+        ] + (lockedPages?.inner ?? []) + [
             .setCapabilities(capabilities), try Self.fileLimits, .defaultSignals, .closeOnExec(from: 3),
             Program(parameters.`init`, environment: parameters.env).step,
         ]

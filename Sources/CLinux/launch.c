@@ -395,12 +395,13 @@ static int outer_main(void *argument) {
 
 static void finish(struct run *run, int outer_pidfd) {
     siginfo_t info;
-    while (waitid(P_PIDFD, outer_pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR) {}
+    int answer;
+    do answer = waitid(P_PIDFD, outer_pidfd, &info, WEXITED | __WALL); while (answer < 0 && errno == EINTR);
+    int error = answer < 0 ? errno : info.si_code != CLD_EXITED ? EINTR : 0;
     close(outer_pidfd);
-    bool abnormal = info.si_code != CLD_EXITED;
-    if (abnormal && !run->result->failed) {
+    if (error && !run->result->failed) {
         run->result->failed = 3;
-        run->result->error = EINTR;
+        run->result->error = error;
     }
     if (!run->result->failed || run->result->pidfd < 0) return;
     // A failed start leaves nothing; and the inner process must have left our memory before its stack is given back.

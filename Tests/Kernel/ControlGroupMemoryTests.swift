@@ -50,9 +50,10 @@ import Testing
             let first = try core.observe(ctid, known: process).container.settings
             let group = try node.group()
             let opens = try Opens(group, [.cpu, .io, .memory, .pids])
+            // What is effective of CPUs changes with those that there are.
+            func again() -> Set<String> { Set(opens.take()).subtracting(["cpuset.cpus", "cpuset.mems"]) }
             for _ in 1...3 { #expect(try core.observe(ctid, known: process).container.settings == first) }
-            let again = Set(opens.take()).subtracting(["cpuset.cpus", "cpuset.mems"])
-            #expect(again.isEmpty, "\(again)")
+            #expect(again().isEmpty)
 
             // By another of ours, by a shell, and by what an earlier look left open.
             func numproc() throws -> Setting.Value? {
@@ -68,9 +69,9 @@ import Testing
                 try open.writeAll("\(number)".utf8, named: file)
                 #expect(try numproc() == .number(number))
             }
-            _ = opens.take()
+            _ = again()
             #expect(try numproc() == .number(300))
-            #expect(opens.take().isEmpty)
+            #expect(again().isEmpty)
         }
     }
 

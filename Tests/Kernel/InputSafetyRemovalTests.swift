@@ -8,7 +8,7 @@ import Testing
 @testable import VZReconciler
 
 /// What is removed, how, and how many at once.
-@Suite(.serialized, .enabled(if: mayUseControlGroups && !TestPlace.isVirtualMachine)) struct InputSafetyRemovalTests {
+@Suite(.serialized, .enabled(if: mayUseControlGroups)) struct InputSafetyRemovalTests {
     private func trash(_ node: TestNode) throws -> [String] {
         guard TestFile.exists(node.paths.trash) else { return [] }
         return try Descriptor.open(node.paths.trash, O_RDONLY | O_DIRECTORY).names().sorted()

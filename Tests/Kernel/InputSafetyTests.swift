@@ -7,7 +7,7 @@ import Testing
 @testable import VZReconciler
 
 /// Whatever becomes of the directory and of what stands in it: what runs goes on until somebody means it.
-@Suite(.serialized, .enabled(if: mayUseControlGroups && !TestPlace.isVirtualMachine)) struct InputSafetyTests {
+@Suite(.serialized, .enabled(if: mayUseControlGroups)) struct InputSafetyTests {
     // MARK: The directory
 
     /// How a directory is lost, what is told of it, and how it comes back.

@@ -7,7 +7,7 @@ import Testing
 @testable import VZReconciler
 
 /// Whoever writes to the directory, with the tools that people use, and in the middle of it: what runs goes on.
-@Suite(.serialized, .enabled(if: mayUseControlGroups && !TestPlace.isVirtualMachine)) struct InputSafetyWritersTests {
+@Suite(.serialized, .enabled(if: mayUseControlGroups)) struct InputSafetyWritersTests {
     @Test func aFileInPiecesCountsWhenItIsWhole() throws {
         try withScene { scene in
             // What stands there before the last line is a valid manifest of its own, without a limit.

@@ -30,7 +30,7 @@ struct Start: ParsableCommand {
             try access.node.setOverrides(of: target.record.ctid) {
                 $0.state = wanted == .running && !word.isTemporary ? nil : word.say(.running)
             }
-            let (plan, process) = try access.node.converge(access.target(name), in: access.books)
+            let (plan, process) = try access.node.converge(access.withWord(name), in: access.books)
             access.node.pokeDaemon()
             try plan.requireDone()
             var starts = FreshStarts()
@@ -66,7 +66,7 @@ struct Stop: ParsableCommand {
             let target = try access.free(name)
             try access.node.setOverrides(of: target.record.ctid) { $0.state = word.say(.stopped) }
             let manner = Node.Manner(stopTimeout: fast ? .zero : timeout.map { .seconds($0) })
-            let (plan, _) = try access.node.converge(access.target(name), manner, in: access.books)
+            let (plan, _) = try access.node.converge(access.withWord(name), manner, in: access.books)
             access.node.pokeDaemon()
             try plan.requireDone()
             say(
@@ -156,6 +156,13 @@ extension NodeAccess {
     /// The container, for a verb that changes something of it: nobody must hold it, and nothing of it be on trial.
     func free(_ name: String) throws -> Node.Target {
         let target = try target(name, remembering: true)
+        try Self.requireFree(target)
+        return target
+    }
+
+    /// The container as it shall be by what was just said of it. That is read anew, and what cannot be read is no word: nothing is done then.
+    func withWord(_ name: String) throws -> Node.Target {
+        let target = try target(name)
         try Self.requireFree(target)
         return target
     }

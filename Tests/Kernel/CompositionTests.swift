@@ -84,9 +84,9 @@ import Testing
     /// A limit that is not enforced is told, never passed over.
     @Test func whatIsNotEnforcedYetIsTold() throws {
         try withNode { node in
-            try node.declare("web", Self.base + "quotaugidlimit: 100\nbeancounters: {lockedpages: 100, numproc: 30}")
+            try node.declare("web", Self.base + "quotaugidlimit: 100\nbeancounters: {dcachesize: 1000000, numproc: 30}")
             let unsupported = try node.apply().containers.flatMap(\.unsupported).map(\.field)
-            #expect(Set(unsupported) == ["quotaugidlimit", "beancounters.lockedpages"])
+            #expect(Set(unsupported) == ["quotaugidlimit", "beancounters.dcachesize"])
             #expect(try node.running() != nil)
         }
     }

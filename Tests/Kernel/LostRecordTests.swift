@@ -62,6 +62,28 @@ import Testing
         }
     }
 
+    /// What a verb has just written down it reads again; when it cannot, it does not say that it did what it was to do.
+    @Test func aWordThatCannotBeReadBackIsNotDone() throws {
+        try withNode { node in
+            try node.start("web", ctid: 101)
+            var failures = 0
+            for place in 1...6 {
+                let strace = [
+                    "strace", "-D", "-f", "-q", "-o", "/dev/null", "-P", "\(node.paths.overrides)/101", "-e", "trace=openat", "-e",
+                    "inject=openat:error=EIO:when=\(place)+",
+                ]
+                let stop = try node.run(strace + ["\(TestPlace.programs)/vzctl", "stop", "--fast", "web"])
+                #expect(try (stop.exit == .code(0)) == (node.running() == nil), "\(place): \(stop)")
+                if stop.exit != .code(0) {
+                    failures += 1
+                    #expect(stop.errors.contains("Input/output error"), "\(place): \(stop)")
+                }
+                #expect(try node.vzctl("start", "web").exit == .code(0))
+            }
+            #expect((1...5).contains(failures), "\(failures)")
+        }
+    }
+
     /// Numbers that were given are found again by the roots, whatever order the names have.
     @Test func allRecordsAtOnce() throws {
         try withNode { node in

@@ -116,6 +116,7 @@ struct sock {
     refcount_t sk_wmem_alloc;
     __u16 sk_type, sk_protocol;
 };
+struct tcp_sock { __u32 rcv_nxt, copied_seq; };
 struct socket { short type; struct sock *sk; struct file *file; };
 struct request_sock { int dummy; };
 struct sk_buff { struct sock *sk; unsigned int truesize, len; unsigned char *data; };

@@ -1,8 +1,7 @@
 // sockets.h - numtcpsock, numothersock and what their buffers hold: tcpsndbuf, tcprcvbuf, othersockbuf, dgramrcvbuf.
 //
 // TCP is what OpenVZ takes for it: family INET or INET6, type STREAM. Sockets are hard at the barrier: ENOBUFS; a connection that comes
-// in is dropped. Buffers are refused above the limit: ENOBUFS to who sends; datagrams that come in are dropped. What TCP received is
-// counted.
+// in is dropped. Buffers are refused above the limit: ENOBUFS to who sends; what comes in is dropped, and TCP sends it again.
 #ifndef VZ_SOCKETS_H
 #define VZ_SOCKETS_H
 
@@ -185,13 +184,29 @@ int BPF_PROG(socket_sendmsg, struct socket *sock, struct msghdr *msg, int size)
     return -ENOBUFS;
 }
 
+/// Drops a segment above the limit. What carries no data passes, or nothing that is full would ever drain, nor end; 60 is TCP's longest
+/// header. So does what a socket has nothing to read without: one that only got what comes later would wait for ever, and a segment may
+/// be larger than the limit. What it holds is counted afterwards.
+INLINE int bound_tcp(struct sock *sk, struct sk_buff *skb)
+{
+    struct vz_slot *slot = skb->len > 60 ? charged(sk->__sk_common.skc_net.net->user_ns) : 0;
+    if (!slot)
+        return 0;
+    struct vz_counter *counter = &slot->counters[VZ_TCPRCVBUF];
+    if (counter->held + skb->truesize <= counter->limit)
+        return 0;
+    struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+    if (!tcp || tcp->rcv_nxt == tcp->copied_seq)
+        return 0;
+    refuse(counter);
+    return -ENOMEM;
+}
+
 SEC("fmod_ret/security_sock_rcv_skb")
 int BPF_PROG(socket_sock_rcv_skb, struct sock *sk, struct sk_buff *skb)
 {
-    // TCP is only counted, after the segment: a connection whose segments are dropped here was seen to stand still long after there
-    // was room again.
     if (sk->sk_protocol == IPPROTO_TCP)
-        return 0;
+        return bound_tcp(sk, skb);
     struct counted_socket *socket = look_at_socket(sk, 0);
     struct vz_slot *slot = socket ? slot_still_of(socket->slot, socket->userns) : 0;
     if (!slot || socket->is_tcp || !in_force())

@@ -7,11 +7,11 @@ internal import VZPlan
 struct BeancounterFacet: Facet {
     /// Those that programs hold, where they can.
     static let charged: [Beancounter] = [
-        .kmemsize, .privvmpages, .numtcpsock, .numflock, .numsiginfo, .tcpsndbuf, .othersockbuf, .dgramrcvbuf,
+        .kmemsize, .privvmpages, .numtcpsock, .numflock, .numsiginfo, .tcpsndbuf, .tcprcvbuf, .othersockbuf, .dgramrcvbuf,
         .numothersock, .numfile, .numiptent, .lockedpages,
     ]
     /// Those that are only told of.
-    private static let told: [Beancounter] = [.dcachesize, .tcprcvbuf]
+    private static let told: [Beancounter] = [.dcachesize]
     private static let numproc = "beancounters.numproc"
 
     let fields = [numproc] + (charged + told).map { "beancounters.\($0.rawValue)" }

@@ -90,7 +90,7 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
         case .lockedpages where tier != .none && hasKeeper == true: return .enforced(by: "seccomp, RLIMIT_MEMLOCK, vz-keeper")
         case .lockedpages where has("after_mlock"): return .accounted(by: "BPF fexit")
         case .tcpsndbuf where has("socket_sendmsg"), .othersockbuf where has("socket_sendmsg"): return .enforced(by: way)
-        case .tcprcvbuf where has("socket_sock_rcv_skb"): return .accounted(by: way)
+        case .tcprcvbuf where has("socket_sock_rcv_skb"): return .enforced(by: way)
         case .dgramrcvbuf where has("socket_sock_rcv_skb"): return .enforced(by: way)
         case .numiptent where has("netlink_send") && has("group_setsockopt"):
             return .enforced(by: "\(way), and BPF of control groups for iptables-legacy")
@@ -113,7 +113,7 @@ public struct BeancounterSupport: Equatable, Sendable, Codable {
         if beancounter == .lockedpages, tier != .none {
             return "there is no vz-keeper beside this program; install it there"
         }
-        if [.dcachesize, .tcprcvbuf].contains(beancounter) {
+        if beancounter == .dcachesize {
             return "not enforced by this version of vz"
         }
         let done = byPrograms(beancounter)

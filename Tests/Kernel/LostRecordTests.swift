@@ -69,8 +69,8 @@ import Testing
             var failures = 0
             for place in 1...6 {
                 let strace = [
-                    "strace", "-D", "-f", "-q", "-o", "/dev/null", "-P", "\(node.paths.overrides)/101", "-e", "trace=openat", "-e",
-                    "inject=openat:error=EIO:when=\(place)+",
+                    "strace", "-D", "-f", "-q", "-o", "/dev/null", "-P", "\(node.paths.overrides)/101", "-e", "trace=read", "-e",
+                    "inject=read:error=EIO:when=\(place)+",
                 ]
                 let stop = try node.run(strace + ["\(TestPlace.programs)/vzctl", "stop", "--fast", "web"])
                 #expect(try (stop.exit == .code(0)) == (node.running() == nil), "\(place): \(stop)")

@@ -147,7 +147,7 @@ static long map_user_namespace(int pid, int map, uint64_t value, uint64_t *word)
     SYS1(SYS_close, fd);
     if (answer) return answer;
     // The word first: whoever finds the namespace in the map finds it there as well.
-    __atomic_store_n(word, status.st_ino, __ATOMIC_SEQ_CST);
+    __atomic_store_n(word, *word >> 32 << 32 | (uint32_t)status.st_ino, __ATOMIC_SEQ_CST);
     uint32_t key = status.st_ino;
     union bpf_attr attributes;
     for (size_t i = 0; i < sizeof attributes; i++) ((volatile char *)&attributes)[i] = 0;

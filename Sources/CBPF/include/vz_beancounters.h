@@ -46,7 +46,8 @@ struct vz_slot {
     unsigned int ctid;
     /// The depth of the container's control group below the top of its hierarchy.
     unsigned int depth;
-    /// The number of its user namespace, 0 while there is none. Of slot 0: the version of the programs in force.
+    /// The number of its user namespace, 0 while there is none; above these 32 bits a number by which the slot's use for this container is
+    /// told from all others, 0 of one that an earlier version started. Of slot 0: the version of the programs in force.
     unsigned long long userns;
     /// Which node's it is: a digest of the name of its control group.
     unsigned long long node;

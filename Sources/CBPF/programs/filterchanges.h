@@ -10,7 +10,7 @@ static __noinline int end_change(void)
     if (!change)
         return 0;
     struct filter_change it = *change;
-    struct vz_slot *slot = slot_still_of(it.slot, it.userns);
+    struct vz_slot *slot = slot_still_of(it.slot, it.use);
     // First what there is by now, then what was to come: in between it is there twice, and never not at all.
     if (slot)
         look_at_net((struct net *)it.net, it.slot, true);
@@ -26,7 +26,7 @@ static __noinline int end_change(void)
 INLINE bool begin_change(struct net *net, __u32 number, struct vz_slot *slot, __s64 n)
 {
     __u32 thread = bpf_get_current_pid_tgid();
-    struct filter_change change = {.net = (__u64)net, .slot = number, .userns = slot->userns, .pending = n};
+    struct filter_change change = {.net = (__u64)net, .slot = number, .use = use_of(slot), .pending = n};
     // One whose end was not seen.
     end_change();
     __sync_fetch_and_add(&slot->counters[VZ_NUMIPTENT].held, n);

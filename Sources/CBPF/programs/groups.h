@@ -34,7 +34,7 @@ int group_sysctl(struct bpf_sysctl *context)
 /// Of a socket that was counted: a connection that came in is released like any other, but was never created here.
 struct socket_mark {
     __u32 slot;
-    __u32 userns;
+    __u32 use;
     __u32 is_tcp;
 };
 
@@ -67,7 +67,7 @@ int group_sock_create(struct bpf_sock *socket)
         return 1;
     }
     mark->slot = number;
-    mark->userns = slot->userns;
+    mark->use = use_of(slot);
     mark->is_tcp = tcp;
     return 1;
 }
@@ -76,7 +76,7 @@ SEC("cgroup/sock_release")
 int group_sock_release(struct bpf_sock *socket)
 {
     struct socket_mark *mark = bpf_sk_storage_get(&marked_sockets, socket, 0, 0);
-    struct vz_slot *slot = mark ? slot_still_of(mark->slot, mark->userns) : 0;
+    struct vz_slot *slot = mark ? slot_still_of(mark->slot, mark->use) : 0;
     if (slot)
         uncharge(number_counter(slot, mark->is_tcp), 1);
     return 1;

@@ -13,7 +13,7 @@ struct lock_owner {
 
 struct held_locks {
     __u32 slot;
-    __u32 userns;
+    __u32 use;
     int count;
 };
 
@@ -30,7 +30,7 @@ INLINE void set_locks(struct lock_owner *owner, int count, __u32 number)
 {
     struct held_locks *held = bpf_map_lookup_elem(&counted_locks, owner);
     if (held) {
-        struct vz_slot *slot = slot_still_of(held->slot, held->userns);
+        struct vz_slot *slot = slot_still_of(held->slot, held->use);
         int before = __sync_lock_test_and_set(&held->count, count);
         if (slot && count > before)
             force(&slot->counters[VZ_NUMFLOCK], count - before);
@@ -40,7 +40,7 @@ INLINE void set_locks(struct lock_owner *owner, int count, __u32 number)
             bpf_map_delete_elem(&counted_locks, owner);
     } else if (count) {
         struct vz_slot *slot = slot_at(number);
-        struct held_locks locks = {.slot = number, .userns = slot ? slot->userns : 0, .count = count};
+        struct held_locks locks = {.slot = number, .use = slot ? use_of(slot) : 0, .count = count};
         if (slot && !bpf_map_update_elem(&counted_locks, owner, &locks, BPF_NOEXIST))
             force(&slot->counters[VZ_NUMFLOCK], count);
     }

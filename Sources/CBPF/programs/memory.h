@@ -7,7 +7,7 @@
 
 struct counted_memory {
     __u32 slot;
-    __u32 userns;
+    __u32 use;
     long private_pages, locked_pages;
 };
 
@@ -36,13 +36,13 @@ INLINE struct counted_memory *look_at_memory(struct mm_struct *mm, __u32 number)
         struct vz_slot *slot = slot_at(number);
         if (!slot || !in_force())
             return 0;
-        struct counted_memory fresh = {.slot = number, .userns = slot->userns};
+        struct counted_memory fresh = {.slot = number, .use = use_of(slot)};
         bpf_map_update_elem(&counted_memories, &key, &fresh, BPF_NOEXIST);
         memory = bpf_map_lookup_elem(&counted_memories, &key);
         if (!memory)
             return 0;
     }
-    struct vz_slot *slot = slot_still_of(memory->slot, memory->userns);
+    struct vz_slot *slot = slot_still_of(memory->slot, memory->use);
     if (!slot)
         return 0;
     long private_pages = mm->data_vm + mm->stack_vm;
@@ -90,6 +90,7 @@ INLINE int look_at_own_memory(void)
 
 LOOK_AFTER_CALL(mmap)
 LOOK_AFTER_CALL(munmap)
+LOOK_AFTER_CALL(mremap)
 LOOK_AFTER_CALL(brk)
 LOOK_AFTER_CALL(mlock)
 LOOK_AFTER_CALL(mlock2)
@@ -133,7 +134,7 @@ int BPF_PROG(before_exit_mmap, struct mm_struct *mm)
     struct counted_memory *memory = bpf_map_lookup_elem(&counted_memories, &key);
     if (!memory)
         return 0;
-    struct vz_slot *slot = slot_still_of(memory->slot, memory->userns);
+    struct vz_slot *slot = slot_still_of(memory->slot, memory->use);
     long private_pages = memory->private_pages, locked_pages = memory->locked_pages;
     if (bpf_map_delete_elem(&counted_memories, &key) || !slot)
         return 0;

@@ -10,7 +10,7 @@
 struct filtered_net {
     __u64 word;
     __u32 slot;
-    __u32 userns;
+    __u32 use;
     __u64 cookie;
 };
 
@@ -26,7 +26,7 @@ struct {
 struct filter_change {
     __u64 net;
     __u32 slot;
-    __u32 userns;
+    __u32 use;
     __s64 pending;
 };
 
@@ -281,12 +281,12 @@ static __noinline int look_at_net(struct net *net, __u32 number, bool remember)
     struct vz_slot *slot = slot_at(number);
     if (!slot)
         return -1;
-    __u32 userns = slot->userns;
+    __u32 use = use_of(slot);
     __u64 cookie = BPF_CORE_READ(net, net_cookie);
     struct filtered_net *known = bpf_map_lookup_elem(&filtered_nets, &key);
-    if (known && (known->slot != number || known->userns != userns || known->cookie != cookie)) {
+    if (known && (known->slot != number || known->use != use || known->cookie != cookie)) {
         // Of a namespace before this one, at the same place.
-        struct vz_slot *old = slot_still_of(known->slot, known->userns);
+        struct vz_slot *old = slot_still_of(known->slot, known->use);
         __s64 had = (__u32)known->word;
         if (!bpf_map_delete_elem(&filtered_nets, &key) && old)
             __sync_fetch_and_add(&old->counters[VZ_NUMIPTENT].held, -had);
@@ -301,7 +301,7 @@ static __noinline int look_at_net(struct net *net, __u32 number, bool remember)
         if (!known) {
             if (!now && !remember)
                 return 0;
-            struct filtered_net fresh = {.slot = number, .userns = userns, .cookie = cookie};
+            struct filtered_net fresh = {.slot = number, .use = use, .cookie = cookie};
             bpf_map_update_elem(&filtered_nets, &key, &fresh, BPF_NOEXIST);
             known = bpf_map_lookup_elem(&filtered_nets, &key);
             if (!known)
@@ -342,7 +342,7 @@ static int sweep_net(void *map, __u64 *key, struct filtered_net *known, struct f
         look_at_net(net, number, false);
         return 0;
     }
-    struct vz_slot *slot = slot_still_of(number, known->userns);
+    struct vz_slot *slot = slot_still_of(number, known->use);
     __s64 had = (__u32)known->word;
     if (!bpf_map_delete_elem(&filtered_nets, &place) && slot)
         __sync_fetch_and_add(&slot->counters[VZ_NUMIPTENT].held, -had);

@@ -7,7 +7,7 @@ enum { DEVPTS_SUPER_MAGIC = 0x1cd1 };
 
 struct counted_ptys {
     __u32 slot;
-    __u32 userns;
+    __u32 use;
     __s64 count;
 };
 
@@ -33,7 +33,7 @@ int BPF_PROG(after_devpts_new_index, void *instance, int index)
         return 0;
     }
     __u64 key = (__u64)instance;
-    struct counted_ptys first = {.slot = number, .userns = slot->userns};
+    struct counted_ptys first = {.slot = number, .use = use_of(slot)};
     bpf_map_update_elem(&counted_ptys, &key, &first, BPF_NOEXIST);
     struct counted_ptys *ptys = bpf_map_lookup_elem(&counted_ptys, &key);
     if (!ptys || ptys->slot != number)
@@ -50,7 +50,7 @@ int BPF_PROG(before_devpts_kill_index, void *instance, int index)
     struct counted_ptys *ptys = bpf_map_lookup_elem(&counted_ptys, &key);
     if (!ptys)
         return 0;
-    struct vz_slot *slot = slot_still_of(ptys->slot, ptys->userns);
+    struct vz_slot *slot = slot_still_of(ptys->slot, ptys->use);
     __s64 left = __sync_fetch_and_add(&ptys->count, -1) - 1;
     if (slot)
         uncharge(&slot->counters[VZ_NUMPTY], 1);

@@ -98,10 +98,18 @@ INLINE struct vz_slot *slot_at(__u32 number)
 }
 
 /// The same of something that was counted for a user namespace; 0 when the slot is another's by now.
-INLINE struct vz_slot *slot_still_of(__u32 number, __u32 userns)
+/// By what a slot's use for one container is told from each other one: numbers of namespaces come again.
+INLINE __u32 use_of(struct vz_slot *slot)
+{
+    __u64 word = slot->userns;
+    __u32 use = word >> 32;
+    return use ? use : (__u32)word;
+}
+
+INLINE struct vz_slot *slot_still_of(__u32 number, __u32 use)
 {
     struct vz_slot *slot = slot_at(number);
-    return slot && (__u32)slot->userns == userns ? slot : 0;
+    return slot && use_of(slot) == use ? slot : 0;
 }
 
 /// Whether these programs are those in force. While newer ones take over, both are attached, and the word in slot 0 says whose turn

@@ -7,7 +7,7 @@
 
 struct counted_socket {
     __u32 slot;
-    __u32 userns;
+    __u32 use;
     /// What it was last seen to hold, bytes.
     int sent, received;
     __u32 is_tcp;
@@ -59,7 +59,7 @@ INLINE bool count_socket(__u32 number, struct vz_slot *slot, struct sock *sk, bo
         uncharge(counter, 1);
         return false;
     }
-    struct counted_socket socket = {.slot = number, .userns = slot->userns, .is_tcp = tcp};
+    struct counted_socket socket = {.slot = number, .use = use_of(slot), .is_tcp = tcp};
     // It is in the table already, or the table is full.
     if (bpf_map_update_elem(&counted_sockets, &key, &socket, BPF_NOEXIST))
         uncharge(counter, 1);
@@ -72,7 +72,7 @@ INLINE void force_socket(__u32 number, struct vz_slot *slot, struct sock *sk, bo
     __u64 key = (__u64)sk;
     if (!may_be_counted(sk))
         return;
-    struct counted_socket socket = {.slot = number, .userns = slot->userns, .is_tcp = tcp};
+    struct counted_socket socket = {.slot = number, .use = use_of(slot), .is_tcp = tcp};
     if (!bpf_map_update_elem(&counted_sockets, &key, &socket, BPF_NOEXIST))
         force(number_counter(slot, tcp), 1);
 }
@@ -132,7 +132,7 @@ int BPF_PROG(sk_free_security, struct sock *sk)
     struct counted_socket *socket = may_be_counted(sk) ? bpf_map_lookup_elem(&counted_sockets, &key) : 0;
     if (!socket)
         return 0;
-    struct vz_slot *slot = slot_still_of(socket->slot, socket->userns);
+    struct vz_slot *slot = slot_still_of(socket->slot, socket->use);
     bool tcp = socket->is_tcp;
     int sent = socket->sent, received = socket->received;
     // Whoever takes it from the table answers for the counters.
@@ -153,7 +153,7 @@ INLINE struct counted_socket *look_at_socket(struct sock *sk, int ending)
     struct counted_socket *socket = may_be_counted(sk) ? bpf_map_lookup_elem(&counted_sockets, &key) : 0;
     if (!socket)
         return 0;
-    struct vz_slot *slot = slot_still_of(socket->slot, socket->userns);
+    struct vz_slot *slot = slot_still_of(socket->slot, socket->use);
     if (!slot)
         return 0;
     bool tcp = socket->is_tcp;
@@ -174,7 +174,7 @@ int BPF_PROG(socket_sendmsg, struct socket *sock, struct msghdr *msg, int size)
 {
     struct sock *sk = sock->sk;
     struct counted_socket *socket = sk ? look_at_socket(sk, 0) : 0;
-    struct vz_slot *slot = socket ? slot_still_of(socket->slot, socket->userns) : 0;
+    struct vz_slot *slot = socket ? slot_still_of(socket->slot, socket->use) : 0;
     if (!slot || !in_force())
         return 0;
     struct vz_counter *counter = send_counter(slot, socket->is_tcp);
@@ -208,7 +208,7 @@ int BPF_PROG(socket_sock_rcv_skb, struct sock *sk, struct sk_buff *skb)
     if (sk->sk_protocol == IPPROTO_TCP)
         return bound_tcp(sk, skb);
     struct counted_socket *socket = look_at_socket(sk, 0);
-    struct vz_slot *slot = socket ? slot_still_of(socket->slot, socket->userns) : 0;
+    struct vz_slot *slot = socket ? slot_still_of(socket->slot, socket->use) : 0;
     if (!slot || socket->is_tcp || !in_force())
         return 0;
     struct vz_counter *counter = receive_counter(slot, false);

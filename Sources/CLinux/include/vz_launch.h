@@ -18,7 +18,7 @@ enum vz_op {
     VZ_CLONE = 1,        // number: clone flags of the inner process; fd: directory of the cgroup (v2) that it begins in, or negative
     VZ_WRITE_PROC,       // path: name below /proc/PID of the inner process; text: what is written
     VZ_IDMAP,            // fd: detached mount that gets the id map of the inner process' user namespace
-    VZ_MAP_USERNS,       // fd: BPF map from numbers of user namespaces; the inner process' gets number, 8 bytes; word: gets its own number
+    VZ_MAP_USERNS,       // fd: BPF map from numbers of user namespaces; the inner process' gets number, 8 bytes; word: gets its own number into the low half
     VZ_IPC_CONTROL,      // path: a system control of the inner process' IPC namespace; text: what is written; number: its root
     VZ_RELEASE,          // lets the inner process go on from VZ_AWAIT_RELEASE
     VZ_AWAIT_EXEC,       // waits until the inner process has executed its program or ended

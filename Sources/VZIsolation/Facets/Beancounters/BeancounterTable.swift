@@ -61,7 +61,7 @@ public final class BeancounterTable: Sendable {
         }
 
         /// The number of the user namespace that is charged to it; 0: none yet.
-        var userNamespace: UInt64 { slot.pointee.userns }
+        var userNamespace: UInt32 { UInt32(truncatingIfNeeded: slot.pointee.userns) }
         var userNamespaceWord: MappedMemory.Word {
             MappedMemory.Word(
                 memory,
@@ -97,6 +97,7 @@ public final class BeancounterTable: Sendable {
                     held: 0, maxheld: 0, barrier: free, limit: free, failcnt: 0)
             }
             slot.pointee.depth = UInt32(depth)
+            slot.pointee.userns = UInt64(UInt32.random(in: 1 ... .max)) << 32
         }
     }
 
@@ -146,7 +147,8 @@ public final class BeancounterTable: Sendable {
 
     /// Has a user namespace charged to a slot. - Parameter namespace: its number.
     func charge(_ namespace: UInt64, owner: UInt32, to slot: Slot) throws(KernelError) {
-        self.slot(slot.number).pointee.userns = namespace
+        let raw = self.slot(slot.number)
+        raw.pointee.userns = raw.pointee.userns & ~UInt64(UInt32.max) | UInt64(UInt32(truncatingIfNeeded: namespace))
         try slotOfUserNamespace.set(UInt32(truncatingIfNeeded: namespace), to: Self.place(slot, owner))
     }
 
@@ -156,7 +158,7 @@ public final class BeancounterTable: Sendable {
     }
 
     private func forget(_ slot: Slot) throws(KernelError) {
-        let namespace = UInt32(truncatingIfNeeded: slot.userNamespace)
+        let namespace = slot.userNamespace
         let place = namespace == 0 ? nil : slotOfUserNamespace.value(of: namespace)
         if place.map({ UInt32(truncatingIfNeeded: $0) }) == slot.number { try slotOfUserNamespace.remove(namespace) }
         let raw = self.slot(slot.number)

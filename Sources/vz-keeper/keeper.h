@@ -29,6 +29,8 @@ struct container {
     uint64_t counter;
     uint32_t counts, owner;
     int64_t last_held, seen_barrier;
+    /// Until when none of its questions is taken, us; 0: they are.
+    int64_t rests_until;
     /// Processes whose every new page will be locked, also while they hold none; 0: none.
     struct { int32_t pid; uint64_t start; } futures[FUTURES];
     /// What was allowed and may not have been done yet: `target` is what the process will hold.

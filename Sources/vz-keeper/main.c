@@ -81,12 +81,52 @@ static void answer_question(void) {
     state->question.notif.id = 0;
 }
 
+static void watch(int fd, uint32_t of, uint32_t number, uint32_t what, int operation) {
+    struct epoll_event event = {.events = what, .data.u64 = (uint64_t)of << 32 | number};
+    epoll_ctl(events, operation, fd, &event);
+}
+
+static void listen_to(const struct container *container, uint32_t what) {
+    for (uint32_t i = 0; i < state->used_listeners; i++)
+        if (state->listener[i].fd && state->listener[i].container == container - state->container)
+            watch(state->listener[i].fd, OF_CONTAINER, i, what, EPOLL_CTL_MOD);
+}
+
+/// A container with many processes takes long to look at, and its root decides how often. It gets a fifth of our time, and the others do
+/// not wait for it.
+static void rest(struct container *container, int64_t began) {
+    enum { SHORT_US = 200, REST = 4 };
+    int64_t now = now_us(), took = now - began;
+    if (took < SHORT_US) return;
+    container->rests_until = now + REST * took;
+    listen_to(container, 0);
+}
+
+/// Listens again to those that have rested. - Returns: after how many milliseconds to look again; -1: nobody rests.
+static int wake(void) {
+    int64_t first = -1, now = now_us();
+    for (uint32_t i = 0; i < state->used_containers; i++) {
+        struct container *container = &state->container[i];
+        if (!container->listeners || !container->rests_until) continue;
+        int64_t left = container->rests_until - now;
+        if (left <= 0) {
+            container->rests_until = 0;
+            listen_to(container, EPOLLIN);
+        } else if (first < 0 || left < first) {
+            first = left;
+        }
+    }
+    return first < 0 ? -1 : (int)(first / 1000 + 1);
+}
+
 static void ask(int32_t number) {
+    int64_t began = now_us();
     memset(&state->question, 0, sizeof state->question);
     state->asked = number;
     // The kernel writes it there before it says that it has: whoever takes over finds it.
     if (ioctl(state->listener[number].fd, SECCOMP_IOCTL_NOTIF_RECV, &state->question.notif) == 0) answer_question();
     state->question.notif.id = 0;
+    rest(&state->container[state->listener[number].container], began);
 }
 
 // MARK: Who is kept
@@ -95,11 +135,6 @@ static struct container *find(uint32_t ctid) {
     for (uint32_t i = 0; i < state->used_containers; i++)
         if (state->container[i].listeners && state->container[i].ctid == ctid) return &state->container[i];
     return NULL;
-}
-
-static void watch(int fd, uint32_t of, uint32_t number, uint32_t what) {
-    struct epoll_event event = {.events = what, .data.u64 = (uint64_t)of << 32 | number};
-    epoll_ctl(events, EPOLL_CTL_ADD, fd, &event);
 }
 
 static void adopt(struct container *container, const struct vz_keeper_message *message, int table, int group) {
@@ -132,7 +167,7 @@ static int keep(const struct vz_keeper_message *message, const int *fds) {
     state->listener[number].fd = fds[0];
     container->listeners++;
     state->listeners++;
-    watch(fds[0], OF_CONTAINER, number, EPOLLIN);
+    watch(fds[0], OF_CONTAINER, number, EPOLLIN, EPOLL_CTL_ADD);
     return 0;
 }
 
@@ -219,7 +254,7 @@ static bool accept_one(void) {
         return true;
     }
     connections++;
-    watch(connection, OF_CONNECTION, connection, EPOLLIN);
+    watch(connection, OF_CONNECTION, connection, EPOLLIN, EPOLL_CTL_ADD);
     return true;
 }
 
@@ -240,7 +275,7 @@ static void make_spare(char **argv) {
     if (pid == 0) be_the_spare(self, argv);
     spare = pid;
     int descriptor = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, spare, 0);
-    if (descriptor >= 0) watch(descriptor, OF_SPARE, descriptor, EPOLLIN);
+    if (descriptor >= 0) watch(descriptor, OF_SPARE, descriptor, EPOLLIN, EPOLL_CTL_ADD);
 }
 
 static void replace_spare(int descriptor, char **argv) {
@@ -273,7 +308,8 @@ static void take_over(void) {
     }
     if (open) closedir(open);
     for (uint32_t i = 0; i < state->used_listeners; i++)
-        if (state->listener[i].fd) watch(state->listener[i].fd, OF_CONTAINER, i, EPOLLIN);
+        if (state->listener[i].fd) watch(state->listener[i].fd, OF_CONTAINER, i, EPOLLIN, EPOLL_CTL_ADD);
+    for (uint32_t i = 0; i < state->used_containers; i++) state->container[i].rests_until = 0;
     if (state->question.notif.id && state->listener[state->asked].fd) answer_question();
 }
 
@@ -306,7 +342,7 @@ static bool begin(bool again) {
     events = epoll_create1(EPOLL_CLOEXEC);
     fcntl(LISTENING, F_SETFL, O_NONBLOCK);
     if (state == MAP_FAILED || events < 0) return false;
-    watch(LISTENING, OF_LISTENING, 0, EPOLLIN);
+    watch(LISTENING, OF_LISTENING, 0, EPOLLIN, EPOLL_CTL_ADD);
     if (again) take_over();
     return true;
 }
@@ -354,10 +390,12 @@ int main(int argc, char **argv) {
         bool is_counting = false;
         for (uint32_t i = 0; !is_idle && i < state->used_containers; i++)
             is_counting |= state->container[i].listeners && state->container[i].counts && state->container[i].last_held;
+        int patience = is_idle ? 20 : is_counting ? 5000 : -1, rested = is_idle ? -1 : wake();
+        if (rested >= 0 && (patience < 0 || rested < patience)) patience = rested;
         struct epoll_event event;
-        int ready = epoll_wait(events, &event, 1, is_idle ? 20 : is_counting ? 5000 : -1);
+        int ready = epoll_wait(events, &event, 1, patience);
         if (ready == 1) handle(&event, argv);
         else if (ready == 0 && is_idle) end(argv);
-        else if (ready == 0) look_at_all(true);
+        else if (ready == 0 && patience == 5000) look_at_all(true);
     }
 }

@@ -18,23 +18,33 @@ enum PythonTemplate {
         try TestFile.write(agent, to: "\(root)/agent.py")
     }
 
-    /// Copies the interpreter, the modules that `agent` imports, what packet filters are changed with, and the libraries of all, to the places where they were.
+    /// Copies the interpreter, what packet filters are changed with, and the libraries of all, to the places where they were. The modules that
+    /// `agent` imports, and what they import, come compiled and in one file, which is where the interpreter looks first: a container is started
+    /// with few files and compiles none.
     private static let copier = """
-        import ctypes, errno, fcntl, mmap, os, re, select, signal, socket, struct, sys, time, traceback
-        import glob, shutil, subprocess
+        import ctypes, errno, fcntl, mmap, os, re, select, signal, socket, struct, sys, threading, time, traceback
+        import glob, py_compile, shutil, subprocess, zipfile
         to = sys.argv[1]
-        needed = {os.path.realpath('/usr/bin/python3'), '/usr/bin/python3'}
+        library = os.path.dirname(os.__file__)
+        # By the first the interpreter finds out where it is.
+        needed = {'/usr/bin/python3', os.path.realpath('/usr/bin/python3'), library + '/os.py'}
+        modules = {os.path.join(library, 'encodings', name) for name in os.listdir(library + '/encodings') if name.endswith('.py')}
         for module in list(sys.modules.values()):
-            file = getattr(module, '__file__', None)
-            if file: needed.add(file)
-        for name in os.listdir(os.path.dirname(os.__file__) + '/encodings'):
-            if name.endswith('.py'): needed.add(os.path.dirname(os.__file__) + '/encodings/' + name)
+            file = getattr(module, '__file__', None) or ''
+            if file.endswith('.py'): modules.add(file)
+            elif file: needed.add(file)
+        os.makedirs(to + library)
+        compiled = to + '/compiled'
+        with zipfile.ZipFile(to + '/usr/lib/python%d%d.zip' % sys.version_info[:2], 'w') as archive:
+            for file in modules:
+                if file.startswith(library + '/'):
+                    py_compile.compile(file, cfile=compiled, doraise=True)
+                    archive.write(compiled, os.path.relpath(file, library) + 'c')
+        os.remove(compiled)
         needed.update(['/usr/sbin/nft', '/usr/sbin/xtables-legacy-multi', '/usr/sbin/xtables-nft-multi'])
-        needed.update(glob.glob('/usr/lib/*/xtables/*.so'))
-        for file in list(needed):
-            if file.endswith('.so') or file.startswith(('/usr/bin', '/usr/sbin')):
-                text = subprocess.run(['ldd', file], capture_output=True, text=True).stdout
-                needed.update(re.findall(r'(/[^ ]+) \\(0x', text))
+        text = subprocess.run(['ldd', *needed], capture_output=True, text=True).stdout
+        needed.update(re.findall(r'(/[^\\s:]+) \\(0x', text))
+        for name in ['xt_standard', 'xt_tcp', 'xt_TPROXY']: needed.update(glob.glob('/usr/lib/*/xtables/lib%s.so' % name))
         for file in needed:
             os.makedirs(to + os.path.dirname(file), exist_ok=True)
             shutil.copyfile(file, to + file)

@@ -62,6 +62,7 @@ public struct IsolationCore: Sendable {
     public func lookAtHost() throws(KernelError) {
         var host = host
         try host.lookAtProcessors(tree)
+        tree.memory?.note(processors: host.cpus?.text)
         try host.lookAtStorage(paths, tree)
         host.lxcfs = LxcfsService(lookingAt: paths.lxcfs, before: host.lxcfs)
         host.beancounters = keeper.look()

@@ -29,8 +29,10 @@ extension ControlGroup {
         let hierarchy = try hierarchy(for: setting)
         do throws(KernelError) {
             // A list may be longer than the few bytes that other settings are read with.
-            let list = try KernelFile.read("\(path)/\(file)", at: hierarchy.directory)
-            return list.isEmpty ? nil : list
+            func read() throws(KernelError) -> String { try KernelFile.read("\(path)/\(file)", at: hierarchy.directory) }
+            guard let memory = tree.memory else { return try read().nilWhenEmpty }
+            let bytes = try memory.bytes(of: file, path, in: hierarchy) { () throws(KernelError) in Array(try read().utf8) }
+            return String(decoding: bytes, as: UTF8.self).nilWhenEmpty
         } catch  where error.errno == ENODEV {
             throw KernelError("read \"\(file)\" of cgroup /\(path)", errno: ENOENT, detail: "there is no such group")
         }
@@ -67,4 +69,8 @@ extension ControlGroupTree {
         }
         return nil
     }
+}
+
+extension String {
+    fileprivate var nilWhenEmpty: String? { isEmpty ? nil : self }
 }

@@ -8,20 +8,31 @@ extension ControlGroup {
     /// - Parameter key: 1…200 bytes, no zero.
     /// - Throws: `ENOENT` when the group is not there; `E2BIG` above 64 KiB.
     public func setLabel(_ key: String, _ value: [UInt8]) throws(KernelError) {
+        defer { if let hierarchy = try? hierarchyOfLabels() { tree.memory?.forget(path, in: hierarchy) } }
         try labelled().setLabel(key, value, of: "cgroup /\(path)")
     }
 
     /// The label's value, `nil` when it was never set.
     /// - Throws: `ENOENT` when the group is not there.
     public func label(_ key: String) throws(KernelError) -> [UInt8]? {
-        try labelled().label(key, of: "cgroup /\(path)")
+        guard let memory = tree.memory else { return try labelled().label(key, of: "cgroup /\(path)") }
+        // Behind a byte that tells an empty one from none.
+        let bytes = try memory.bytes(of: "trusted.vz.\(key)", path, in: hierarchyOfLabels()) { () throws(KernelError) in
+            (try labelled().label(key, of: "cgroup /\(path)")).map { [1] + $0 } ?? []
+        }
+        return bytes.isEmpty ? nil : Array(bytes.dropFirst())
     }
 
     /// Labels are in one hierarchy: that of `pids`, else the unified one, else the first.
-    private func labelled() throws(KernelError) -> Descriptor {
+    private func hierarchyOfLabels() throws(KernelError) -> ControlGroupTree.Hierarchy {
         guard let hierarchy = tree.hierarchy(of: .pids) ?? tree.unified ?? tree.hierarchies.first else {
             throw KernelError("open cgroup /\(path)", errno: EOPNOTSUPP, detail: "no cgroup hierarchy is mounted")
         }
+        return hierarchy
+    }
+
+    private func labelled() throws(KernelError) -> Descriptor {
+        let hierarchy = try hierarchyOfLabels()
         guard let directory = try hierarchy.openGroup(path) else {
             throw KernelError("open cgroup /\(path) in \(hierarchy.name)", errno: ENOENT, detail: "there is no such group")
         }

@@ -9,14 +9,18 @@ internal import Synchronization
 /// it returns to the writer. What changes a setting without one (a disk that is taken away, a scheduler of disks that is switched)
 /// is seen when what was read has become old. A group that was removed and made again is another one: `forget` it.
 public final class ControlGroupMemory: Sendable {
-    /// The files that hold nothing but what somebody wrote to a file of the group.
+    /// The files that hold nothing but what somebody wrote to a file of the group, or whose changes the kernel tells by itself.
     private static let settings: Set<String> = [
         "cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us", "blkio.bfq.weight", "blkio.weight",
         "blkio.throttle.read_bps_device", "blkio.throttle.write_bps_device", "blkio.throttle.read_iops_device",
         "blkio.throttle.write_iops_device", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes",
         "cpu.weight", "cpu.max", "io.weight", "io.bfq.weight", "io.max", "memory.max", "memory.swap.max", "memory.low",
-        "memory.min", "pids.max",
+        "memory.min", "pids.max", "pids.events", "memory.events",
     ]
+    /// Changes without a word when CPUs come and go, on v1.
+    private static let ofProcessors: Set<String> = ["cpuset.cpus"]
+    /// How long after such a change the kernel may still be at work.
+    private static let unrest = Duration.seconds(5)
 
     /// A group in one hierarchy.
     fileprivate struct Place: Hashable {
@@ -36,6 +40,9 @@ public final class ControlGroupMemory: Sendable {
         var places: [Int32: Place] = [:]
         /// Another after everything that makes something untrue.
         var changes = 0
+        /// The host's CPUs, and until when lists of CPUs are not believed.
+        var processors: String?
+        var unrestUntil: ContinuousClock.Instant?
     }
 
     private let queue: Descriptor
@@ -75,6 +82,17 @@ public final class ControlGroupMemory: Sendable {
         }
     }
 
+    /// Lists of CPUs are read anew when the host has others.
+    public func note(processors: String?) {
+        state.withLock { state in
+            guard state.processors != processors else { return }
+            if state.processors != nil { state.unrestUntil = .now + Self.unrest }
+            state.processors = processors
+            state.changes += 1
+            for place in state.groups.keys { state.groups[place]?.files = [:] }
+        }
+    }
+
     /// Forgets a group that may have been removed, in every hierarchy.
     func forget(_ group: ControlGroup) {
         state.withLock { state in
@@ -94,11 +112,12 @@ public final class ControlGroupMemory: Sendable {
         }
     }
 
-    /// What a file of a group holds, by `read` unless it is known; what is read is remembered unless something was written meanwhile.
+    /// What a file of a group holds, or a label (xattr(7)), by `read` unless it is known; what is read is remembered unless something was
+    /// written meanwhile.
     func bytes(
         of file: String, _ path: String, in hierarchy: ControlGroupTree.Hierarchy, _ read: () throws(KernelError) -> [UInt8]
     ) throws(KernelError) -> [UInt8] {
-        guard Self.settings.contains(file) else { return try read() }
+        guard isBelieved(file) else { return try read() }
         let place = Place(hierarchy: hierarchy.directory.raw, path: path)
         let (known, before) = state.withLock { state -> ([UInt8]?, Int?) in
             if let group = state.groups[place], ContinuousClock.now - group.since >= age { state.groups[place]?.files = [:] }
@@ -116,12 +135,17 @@ public final class ControlGroupMemory: Sendable {
         return bytes
     }
 
+    private func isBelieved(_ file: String) -> Bool {
+        if Self.settings.contains(file) || file.hasPrefix("trusted.") { return true }
+        return Self.ofProcessors.contains(file) && state.withLock { state in state.unrestUntil.map { .now > $0 } ?? true }
+    }
+
     /// Sees to it that writes are told. - Returns: false when the kernel has no watch left, or no such group.
     private func watched(_ place: Place, _ state: inout State) -> Bool {
         if state.groups[place] != nil { return true }
         // By the descriptor: something may be mounted over the path.
         let watch = inotify_add_watch(
-            queue.raw, "/proc/self/fd/\(place.hierarchy)/\(place.path)", UInt32(IN_MODIFY) | UInt32(IN_ONLYDIR))
+            queue.raw, "/proc/self/fd/\(place.hierarchy)/\(place.path)", UInt32(IN_MODIFY) | UInt32(IN_ATTRIB) | UInt32(IN_ONLYDIR))
         if watch < 0 { return false }
         if let old = state.places[watch] { state.groups[old] = nil }
         state.groups[place] = Group(watch: watch, since: .now)

@@ -49,9 +49,8 @@ import Testing
             let process = try #require(try core.observe(ctid).handle.process)
             let first = try core.observe(ctid, known: process).container.settings
             let group = try node.group()
-            let opens = try Opens(group, [.cpu, .io, .memory, .pids])
-            // What is effective of CPUs changes with those that there are.
-            func again() -> Set<String> { Set(opens.take()).subtracting(["cpuset.cpus", "cpuset.mems"]) }
+            let opens = try Opens(group, [.cpu, .cpuset, .io, .memory, .pids])
+            func again() -> Set<String> { Set(opens.take()).subtracting(["cpuset.mems"]) }
             for _ in 1...3 { #expect(try core.observe(ctid, known: process).container.settings == first) }
             #expect(again().isEmpty)
 
@@ -72,6 +71,39 @@ import Testing
             _ = again()
             #expect(try numproc() == .number(300))
             #expect(again().isEmpty)
+
+            // A host with other CPUs has lists of them read anew, for a while.
+            core.tree.memory?.note(processors: "0-99")
+            for _ in 1...2 {
+                #expect(try numproc() == .number(300))
+                let opened = again()
+                if group.tree.hierarchy(of: .cpuset)?.version == .v1 { #expect(opened.contains("cpuset.cpus")) }
+            }
+        }
+    }
+
+    /// What was set, and how often a limit was met, is told by the kernel as well.
+    @Test func labelsAndFailuresAreReadAnewWhenTheyChange() throws {
+        try withNode { node in
+            try node.start("web", ctid: 101, "beancounters: {numproc: 5}")
+            let core = try IsolationCore(paths: node.paths, preparing: true, watching: true)
+            let ctid = try node.container()
+            let process = try #require(try core.observe(ctid).handle.process)
+            var failures: Int64 = 0
+            for round in 1...3 {
+                try node.group().setLabel("start", [UInt8(round)])
+                _ = try core.observe(ctid, known: process)
+                #expect(try core.group(of: ctid).label("start") == [UInt8(round)])
+                try TestPlace.wait("nothing runs beside") { try node.group().processes().count == 1 }
+                _ = try node.output("(for i in 1 2 3 4 5 6 7 8; do sleep 0.1 & done) 2>/dev/null; true")
+                try TestPlace.wait("more failures") {
+                    _ = try core.observe(ctid, known: process)
+                    let now = try core.group(of: ctid).failures()["pids"] ?? 0
+                    defer { failures = max(failures, now) }
+                    return now > failures
+                }
+                #expect(try core.group(of: ctid).failures()["pids"] == node.group().failures()["pids"])
+            }
         }
     }
 

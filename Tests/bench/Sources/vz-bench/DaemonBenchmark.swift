@@ -231,8 +231,9 @@ struct DaemonBenchmark {
             while Clock.now() < begin + Double(edit) / 1000 { usleep(200) }
         }
         let wrote = Clock.now() - begin
-        // Less than the second between two looks at the host's memory, which goes on for as long as swap is promised.
-        let last = try daemon.settle(quiet: 0.8)
+        // Less than half the second between two looks at the host's memory, which go on for as long as swap is promised, and between two
+        // words to the service manager's watchdog.
+        let last = try daemon.settle(quiet: 0.4)
         let after = try logged()
         for number in 3..<13 {
             let weight = try node.core.tree.group(String(id(number).number)).cpuWeight()
